@@ -1,0 +1,30 @@
+"""ASGI servers that use multiprocessing exit clean.
+
+`MPCleanLifespan` wraps an app, `mpclean_lifespan` is for `FastAPI(lifespan=...)`; `register` tells
+what to drain and close when the server stops.
+"""
+
+from __future__ import annotations
+
+from ._exec import execv
+from ._lifespan import MPCleanLifespan, attach, mpclean_lifespan
+from ._process import Process, worker_init
+from ._registry import Registry, default_registry
+from ._report import CleanupReport, ResourceReport
+
+register = default_registry.register
+clean = default_registry.clean
+
+__all__ = [
+    "CleanupReport",
+    "MPCleanLifespan",
+    "Process",
+    "Registry",
+    "ResourceReport",
+    "attach",
+    "clean",
+    "execv",
+    "mpclean_lifespan",
+    "register",
+    "worker_init",
+]

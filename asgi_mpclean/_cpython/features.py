@@ -1,0 +1,111 @@
+"""Which private names there are in this Python, checked once, at import."""
+
+from __future__ import annotations
+
+import enum
+import multiprocessing
+import multiprocessing.process
+import multiprocessing.queues
+import multiprocessing.resource_tracker
+import multiprocessing.synchronize
+import multiprocessing.util
+import sys
+import threading
+from typing import Any
+
+_queues: Any = multiprocessing.queues
+_sync: Any = multiprocessing.synchronize
+_util: Any = multiprocessing.util
+_process: Any = multiprocessing.process
+_tracker: Any = multiprocessing.resource_tracker
+
+
+class Feature(str, enum.Enum):
+    """A group of private names that stand or fall together."""
+
+    BACKLOG = "take unsent items out of a queue"
+    PIPE = "read a queue's pipe under its lock"
+    FEEDER = "know what a queue's feeder thread is doing, and leave it alone"
+    SEMAPHORES = "unlink named semaphores"
+    TRACKER = "unregister many semaphores in one write"
+    DISCOVERY = "find what multiprocessing made in this process"
+    CHILDREN = "know which process object is a child of whom"
+    FRAMES = "know which threads wait in a queue"
+    JOINERS = "wake who waits in JoinableQueue.join"
+    BOOTSTRAP = "prepare a child before its code runs"
+
+
+NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
+    Feature.BACKLOG: ((_queues.Queue, "_buffer"), (_queues, "_sentinel")),
+    Feature.PIPE: (
+        (_queues.Queue, "_reader"),
+        (_queues.Queue, "_writer"),
+        (_queues.Queue, "_rlock"),
+        (_queues.Queue, "_wlock"),
+        (_queues.Queue, "_sem"),
+        (_queues.Queue, "_maxsize"),
+        (_queues.Queue, "_opid"),
+        (_queues.SimpleQueue, "_reader"),
+        (_queues.SimpleQueue, "_writer"),
+        (_queues.SimpleQueue, "_rlock"),
+    ),
+    Feature.FEEDER: (
+        (_queues.Queue, "_thread"),
+        (_queues.Queue, "_jointhread"),
+        (_queues.Queue, "_close"),
+        (_queues.Queue, "_closed"),
+        (_queues.Queue, "_notempty"),
+        (threading.Condition, "_waiters"),
+    ),
+    Feature.SEMAPHORES: (
+        (_util, "_finalizer_registry"),
+        (_util.Finalize, "_callback"),
+        (_util.Finalize, "_args"),
+        (_util.Finalize, "_pid"),
+        (_util.Finalize, "_key"),
+        (_util.Finalize, "_weakref"),
+        (_sync.SemLock, "_semlock"),
+        (_sync.SemLock, "_cleanup"),
+    ),
+    Feature.TRACKER: ((_tracker, "_resource_tracker"), (_tracker.ResourceTracker, "_fd")),
+    Feature.DISCOVERY: (
+        (_util, "_afterfork_registry"),
+        (_queues.Queue, "_finalize_join"),
+        (threading.Thread, "_args"),
+    ),
+    Feature.CHILDREN: ((_process.BaseProcess, "_parent_pid"),),
+    Feature.FRAMES: ((sys, "_current_frames"), (threading, "_active")),
+    Feature.JOINERS: (
+        (_queues.JoinableQueue, "_cond"),
+        (_sync.Condition, "_sleeping_count"),
+        (_sync.Condition, "_wait_semaphore"),
+    ),
+    Feature.BOOTSTRAP: (
+        (_process.BaseProcess, "_bootstrap"),
+        (_process.BaseProcess, "_Popen"),
+        (multiprocessing.Process, "_start_method"),
+    ),
+}
+
+
+def has_name(owner: object, name: str) -> bool:
+    """Tell whether a module, or a class or one of its methods, knows `name`."""
+    if hasattr(owner, name):
+        return True
+    codes = (getattr(member, "__code__", None) for member in vars(owner).values())
+    return any(code is not None and name in code.co_names for code in codes)
+
+
+def available_features() -> set[Feature]:
+    """Return the features whose private names are all there."""
+    found = {
+        feature
+        for feature, names in NAMES.items()
+        if all(has_name(owner, name) for owner, name in names)
+    }
+    if sys.platform == "win32":  # It has no named semaphores to unlink.
+        found -= {Feature.SEMAPHORES, Feature.TRACKER}
+    return found
+
+
+AVAILABLE = available_features()

@@ -1,0 +1,292 @@
+"""Queues from inside: the backlog, the feeder thread, the pipe and its locks."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing.connection
+import multiprocessing.queues
+import multiprocessing.reduction
+import multiprocessing.synchronize
+import multiprocessing.util
+import selectors
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .features import AVAILABLE, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_queues: Any = multiprocessing.queues
+_sync: Any = multiprocessing.synchronize
+_threading: Any = threading
+_util: Any = multiprocessing.util
+
+
+def take_backlog(queue: Any) -> list[Any]:
+    """Take the items that `queue`'s feeder has not begun to send; needs no lock at all."""
+    if Feature.BACKLOG not in AVAILABLE:
+        return []
+    buffer = getattr(queue, "_buffer", None)
+    taken: list[Any] = []
+    if buffer is not None:
+        # One call in C, which no other thread interrupts: taken one by one, items would come
+        # between those that the feeder goes on taking.
+        with contextlib.suppress(IndexError):
+            taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
+    return [item for item in taken if item is not _queues._sentinel]
+
+
+def free_slots(queue: Any, count: int) -> bool:
+    """Do what `Queue.get` does for a blocked `put`, once it has `count` items.
+
+    Returns:
+        False for a queue without a limit, where nobody is blocked and it is left undone.
+    """
+    slots = getattr(queue, "_sem", None)
+    if slots is None or getattr(queue, "_maxsize", 0) == _sync.SEM_VALUE_MAX:
+        return False
+    with contextlib.suppress(ValueError):
+        for _ in range(count):
+            slots.release()
+    return True
+
+
+def items_in_flight(queue: Any) -> int | None:
+    """Return how many items `queue` holds by its own count, or None where it cannot tell."""
+    try:
+        return int(queue.qsize())
+    except (AttributeError, NotImplementedError, OSError):
+        return None
+
+
+def has_readable_pipes() -> bool:
+    """Tell whether queues can be read by their pipes in this Python, on this system."""
+    return Feature.PIPE in AVAILABLE and sys.platform != "win32"
+
+
+def readable_fd(queue: Any) -> int | None:
+    """Return the descriptor of the read end of `queue`'s pipe, None if it is closed."""
+    if not has_readable_pipes():
+        return None
+    try:
+        return int(queue._reader.fileno())
+    except (OSError, AttributeError):
+        return None
+
+
+def read_lock(queue: Any) -> Any | None:
+    """Return the lock that `queue`'s readers hold."""
+    return getattr(queue, "_rlock", None) if Feature.PIPE in AVAILABLE else None
+
+
+def force_write_lock(queue: Any) -> bool:
+    """Release the write lock of `queue`, whose holder has died; only when all its users ended."""
+    lock = getattr(queue, "_wlock", None) if Feature.PIPE in AVAILABLE else None
+    if lock is None or lock.acquire(block=False):
+        if lock is not None:
+            lock.release()
+        return False
+    lock.release()
+    return True
+
+
+def never_put(queue: Any) -> bool:
+    """Tell whether this process has put nothing into `queue`: others fill it, we read it."""
+    return Feature.FEEDER in AVAILABLE and getattr(queue, "_thread", None) is None
+
+
+def feeder(queue: Any) -> threading.Thread | None:
+    """Return the live feeder thread of `queue`, if it has one."""
+    thread: threading.Thread | None = getattr(queue, "_thread", None)
+    return thread if thread is not None and thread.is_alive() else None
+
+
+def backlog_size(queue: Any) -> int:
+    """Return how many items `queue` has not begun to send."""
+    return len(getattr(queue, "_buffer", ()))
+
+
+def feeder_is_idle(queue: Any, wait: float) -> bool | None:
+    """Tell whether the feeder of `queue` holds no item that it has taken and not yet sent.
+
+    Args:
+        queue: A `multiprocessing` queue.
+        wait: Seconds to wait for the feeder's lock: a `put` with a dead peer can hold it.
+
+    Returns:
+        None if that cannot be told, as the lock could not be had.
+    """
+    if feeder(queue) is None:
+        return True
+    notempty = getattr(queue, "_notempty", None)
+    if Feature.FEEDER not in AVAILABLE or notempty is None:
+        return None
+    if not notempty.acquire(timeout=max(wait, 0.0)):
+        return None
+    try:
+        return bool(notempty._waiters) and not queue._buffer
+    finally:
+        notempty.release()
+
+
+def is_closed(queue: Any) -> bool:
+    """Tell whether the app has closed `queue` itself."""
+    if getattr(queue, "_closed", False):
+        return True
+    return bool(getattr(getattr(queue, "_reader", None), "closed", False))
+
+
+def seal(queue: Any) -> None:
+    """Let `put` and `get` on `queue` raise ValueError from now on."""
+    if hasattr(queue, "_closed"):
+        queue._closed = True
+
+
+def leave_feeder(queue: Any, *, forget: bool) -> None:
+    """Spare the exit of the interpreter the join of `queue`'s feeder, which may be blocked.
+
+    Args:
+        queue: A `multiprocessing` queue.
+        forget: Spare it as well telling the feeder to end, which takes a lock.
+    """
+    if Feature.FEEDER not in AVAILABLE:
+        if hasattr(queue, "cancel_join_thread"):
+            queue.cancel_join_thread()
+        return
+    queue._joincancelled = True
+    finalizers = [getattr(queue, "_jointhread", None)]
+    if forget:
+        finalizers.append(getattr(queue, "_close", None))
+    for finalizer in finalizers:
+        if finalizer is not None:
+            finalizer.cancel()
+
+
+def close(queue: Any, wait: float) -> None:
+    """Close `queue` in this process; a feeder is told to close it and not waited for.
+
+    Args:
+        queue: A `multiprocessing` queue.
+        wait: Seconds to wait for the feeder's lock.
+    """
+    if Feature.FEEDER not in AVAILABLE or Feature.BACKLOG not in AVAILABLE:
+        queue.close()
+        return
+    seal(queue)
+    if feeder(queue) is None:
+        close_pipe(queue)
+        return
+    finalizer, queue._close = queue._close, None
+    if finalizer is not None:
+        finalizer.cancel()
+    if queue._notempty.acquire(timeout=wait):
+        try:
+            queue._buffer.append(_queues._sentinel)
+            queue._notempty.notify()
+        finally:
+            queue._notempty.release()
+
+
+def close_pipe(queue: Any, *, only_writer: bool = False) -> None:
+    """Close the ends of `queue`'s pipe in this process."""
+    if Feature.PIPE not in AVAILABLE:
+        queue.close()
+        return
+    for end in ("_writer",) if only_writer else ("_writer", "_reader"):
+        with contextlib.suppress(OSError, AttributeError):
+            getattr(queue, end).close()
+
+
+def wake_joiners(queue: Any) -> None:
+    """Wake the threads blocked in `JoinableQueue.join()`: what they wait for will not come."""
+    condition = getattr(queue, "_cond", None)
+    if condition is None or Feature.JOINERS not in AVAILABLE:
+        return
+    while condition._sleeping_count.acquire(block=False):
+        condition._wait_semaphore.release()
+
+
+def threads_in_get() -> dict[int, list[threading.Thread]]:
+    """Return the threads of this process that wait in the `get` of a queue, by the queue's id.
+
+    It takes no lock, unlike `threading.enumerate`: a signal handler may ask.
+    """
+    waiting: dict[int, list[threading.Thread]] = {}
+    if Feature.FRAMES not in AVAILABLE:
+        return waiting
+    for ident, frame in sys._current_frames().items():
+        caller: Any = frame
+        while caller is not None and caller.f_code.co_filename in _GET_FILES:
+            if caller.f_code.co_name == "get" and (thread := _threading._active.get(ident)):
+                waiting.setdefault(id(caller.f_locals.get("self")), []).append(thread)
+            caller = caller.f_back
+    return waiting
+
+
+_GET_FILES = frozenset(
+    module.__file__ for module in (multiprocessing.connection, multiprocessing.queues, selectors)
+)
+
+
+def queues_made_here() -> list[Any]:
+    """Return each Queue and JoinableQueue of this process, registered or not.
+
+    Also what is left of one that nobody refers to any more, while its feeder is at work: that would
+    be joined at the exit of the interpreter, be it blocked or not.
+    """
+    if Feature.DISCOVERY not in AVAILABLE:
+        return []
+    # A copy of the inner dict is atomic: another thread may be making a queue.
+    things = [reference() for _, reference in sorted(_afterfork_items(), key=_age)]
+    queues = [thing for thing in things if isinstance(thing, _queues.Queue)]
+    return queues + _unreferenced_queues({id(queue._thread) for queue in queues})
+
+
+def _afterfork_items() -> list[tuple[Any, Any]]:
+    return list(_util._afterfork_registry.data.copy().items())
+
+
+def _age(item: tuple[Any, Any]) -> int:
+    return int(item[0][0])
+
+
+class UnreferencedQueue:
+    """What the feeder thread keeps of a queue that has been garbage-collected.
+
+    Who made it is known by its lock, which the feeder keeps as well.
+    """
+
+    def __init__(self, thread: threading.Thread, joining: Any) -> None:
+        arguments = thread._args  # type: ignore[attr-defined]
+        self._buffer, self._notempty, _, self._wlock, reader_close, writer_close = arguments[:6]
+        self._reader, self._writer = reader_close.__self__, writer_close.__self__
+        self._rlock = None
+        self._thread, self._jointhread, self._close = thread, joining, None
+        self._closed = False
+
+
+def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:
+    if Feature.FEEDER not in AVAILABLE or Feature.SEMAPHORES not in AVAILABLE:
+        return []
+    found = []
+    for finalizer in list(_util._finalizer_registry.values()):
+        if finalizer._callback is not _queues.Queue._finalize_join:
+            continue
+        thread = finalizer._args[0]()
+        if thread is None or id(thread) in known_threads or not thread.is_alive():
+            continue
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # It has just ended.
+            found.append(UnreferencedQueue(thread, finalizer))
+    return found
+
+
+def belongs_to_executor(queue: Any) -> bool:
+    """Tell whether `queue` is the inside of a `ProcessPoolExecutor`, whose items are futures."""
+    return type(queue).__module__ == "concurrent.futures.process"
+
+
+loads: Callable[[Any], Any] = multiprocessing.reduction.ForkingPickler.loads
+dumps: Callable[[Any], Any] = multiprocessing.reduction.ForkingPickler.dumps

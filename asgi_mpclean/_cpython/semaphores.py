@@ -1,0 +1,162 @@
+"""Semaphores: who made them, how they are unlinked, what the resource tracker must hear."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing.resource_tracker
+import multiprocessing.synchronize
+import multiprocessing.util
+import os
+import select
+from typing import TYPE_CHECKING, Any
+
+from .features import AVAILABLE, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_sync: Any = multiprocessing.synchronize
+_util: Any = multiprocessing.util
+_tracker: Any = multiprocessing.resource_tracker
+
+try:
+    from _multiprocessing import (  # type: ignore[import-not-found]  # no stub
+        sem_unlink as _sem_unlink,
+    )
+except ImportError:  # Windows has no named semaphores to unlink.
+    _sem_unlink = None
+
+# POSIX promises that a write of at most this many bytes to a pipe is not split.
+ATOMIC_WRITE = getattr(select, "PIPE_BUF", 512)
+
+# Objects made before the last fork: their place in the after-fork registry is below this mark.
+_inherited_below = 0
+
+
+def note_fork() -> None:
+    """Remember, in a child that has just been forked, what it inherited."""
+    global _inherited_below  # noqa: PLW0603 - one mark for the process
+    if Feature.DISCOVERY in AVAILABLE:
+        keys = list(_util._afterfork_registry.data)
+        _inherited_below = max((key[0] for key in keys), default=-1) + 1
+
+
+class Snapshot:
+    """What multiprocessing made in this process, looked up once for a whole clean-up.
+
+    A look into the finalizer registry for each queue would make a clean-up quadratic.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._finalizers: dict[str, Any] = {}
+        self._made_here: set[int] = set()
+        if Feature.SEMAPHORES in AVAILABLE:
+            for finalizer in list(_util._finalizer_registry.values()):
+                if finalizer._callback is _sync.SemLock._cleanup and finalizer._pid == self._pid:
+                    self._finalizers[finalizer._args[0]] = finalizer
+        if Feature.DISCOVERY in AVAILABLE:
+            self._made_here = {
+                key[1] for key in list(_util._afterfork_registry.data) if key[0] >= _inherited_below
+            }
+
+    @property
+    def names(self) -> set[str]:
+        """The named semaphores that this process made and has not unlinked."""
+        return set(self._finalizers)
+
+    def owns(self, resource: Any) -> bool:
+        """Tell whether this process made `resource`, rather than inherited or unpickled it."""
+        maker = getattr(resource, "_opid", None)
+        if maker is not None:
+            return bool(maker == self._pid)
+        semaphores = semaphores_of(resource)
+        if not semaphores:
+            return True
+        name = _name(semaphores[0])
+        if name is not None and name in self._finalizers:
+            return True
+        # Without a name it came from the fork context, where a copy is inherited, never unpickled.
+        return name is None and id(semaphores[0]) in self._made_here
+
+    def claim(self, names: Iterable[str]) -> list[str]:
+        """Return those of `names` that are ours to unlink, each to one caller only."""
+        claimed = []
+        for name in names:
+            finalizer = self._finalizers.pop(name, None)
+            # Taking the key out is atomic, and makes the finalizer a no-op at exit.
+            if finalizer is not None and _util._finalizer_registry.pop(finalizer._key, None):
+                claimed.append(name)
+        return claimed
+
+
+def _name(semaphore: Any) -> str | None:
+    name: str | None = getattr(semaphore._semlock, "name", None)
+    return name
+
+
+def semaphores_of(resource: Any) -> list[Any]:
+    """Return the semaphores inside a queue, a lock-like object, a Value or an Array."""
+    if Feature.SEMAPHORES not in AVAILABLE:
+        return []
+    if isinstance(resource, _sync.SemLock):
+        return [resource]
+    if hasattr(resource, "get_lock"):
+        return semaphores_of(resource.get_lock())
+    inside = vars(resource).values() if hasattr(resource, "__dict__") else ()
+    found = [thing for thing in inside if isinstance(thing, _sync.SemLock)]
+    for thing in inside:
+        if isinstance(thing, _MADE_OF_SEMAPHORES):
+            found += semaphores_of(thing)
+    return list(dict.fromkeys(found))
+
+
+_MADE_OF_SEMAPHORES = (_sync.Condition, _sync.Event)
+
+
+def semaphore_names_of(resource: Any) -> list[str]:
+    """Return the names of the semaphores inside `resource`, those without a name left out."""
+    return [name for name in map(_name, semaphores_of(resource)) if name is not None]
+
+
+def unlink(names: Iterable[str]) -> int:
+    """Unlink semaphores and tell the resource tracker; returns how many were still there.
+
+    Takes no lock, so that it may run in a signal handler: the tracker's own `unregister` can
+    deadlock there. The tracker reads `UNREGISTER:name:semaphore` lines in every version.
+    """
+    done, gone = [], 0
+    for name in names:
+        try:
+            _sem_unlink(name)
+        except FileNotFoundError:
+            gone += 1  # Somebody was quicker; the tracker must be told all the same.
+        except OSError:
+            continue
+        done.append(name)
+    _unregister(done)
+    return len(done) - gone
+
+
+def _unregister(names: list[str]) -> None:
+    fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
+    if Feature.TRACKER not in AVAILABLE:
+        for name in names:
+            with contextlib.suppress(Exception):  # Its errors differ from version to version.
+                multiprocessing.resource_tracker.unregister(name, "semaphore")
+        return
+    if fd is None:
+        return
+    batch = b""
+    for name in names:
+        line = f"UNREGISTER:{name}:semaphore\n".encode()
+        if len(batch) + len(line) > ATOMIC_WRITE:
+            _write(fd, batch)
+            batch = b""
+        batch += line
+    _write(fd, batch)
+
+
+def _write(fd: int, batch: bytes) -> None:
+    with contextlib.suppress(OSError):  # A tracker that is gone has nothing to forget.
+        os.write(fd, batch)

@@ -1,0 +1,170 @@
+"""Reading a multiprocessing pipe raw: frames that are there now, without ever blocking.
+
+`get_nowait` until Empty is no way to drain a queue: it goes through locks that a dead peer may
+hold, and it believes a feeder that is behind. The pipe itself knows. Its wire format is that of
+`multiprocessing.connection`: a 4-byte length, network order, then the pickle; a length of -1
+announces an 8-byte one.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+if sys.platform != "win32":
+    import array
+    import fcntl
+    import termios
+
+# What a Linux pipe holds by default; a longer read would only allocate more.
+CHUNK = 64 * 1024
+
+_SHORT = struct.Struct("!i")
+_LONG = struct.Struct("!Q")
+
+
+class FrameParser:
+    """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
+        self.corrupt = False
+
+    @property
+    def torn(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._pending)
+
+    def reset(self) -> bool:
+        """Forget a frame whose writer is dead; tells whether there was one."""
+        torn, self._pending, self._wanted = self.torn, bytearray(), 0
+        return torn
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take `data` and return the frames that it completes."""
+        if self._pending:
+            self._pending += data
+            if len(self._pending) < self._wanted:
+                return []  # Copied with each piece, a long frame would take quadratic time.
+            data = bytes(self._pending)
+        frames, start, end = [], 0, len(data)
+        self._wanted = 0
+        while end - start >= _SHORT.size:
+            (size,) = _SHORT.unpack_from(data, start)
+            begin = start + _SHORT.size
+            if size == -1 and end - begin >= _LONG.size:
+                (size,) = _LONG.unpack_from(data, begin)
+                begin += _LONG.size
+            elif size < 0:
+                self.corrupt = size != -1  # Two readers without the lock; the rest means nothing.
+                break
+            if begin + size > end:
+                self._wanted = begin + size - start
+                break
+            frames.append(data[begin : begin + size])
+            start = begin + size
+        self._pending = bytearray(data[start:])
+        return frames
+
+
+class PipeReader:
+    """The frames in the pipe behind a descriptor.
+
+    Holding the readers' lock, nobody else reads: the pipe is asked how much it holds, and not read
+    for more. Without the lock, the pipe is opened once more, non-blocking, as Linux can: that
+    leaves the blocking mode of the processes that share it alone.
+
+    Args:
+        fd: Tells the descriptor of the read end, None once it is closed. It is asked each time,
+            as a feeder closes it when it ends, and its number may soon be another file's.
+    """
+
+    def __init__(self, fd: Callable[[], int | None]) -> None:
+        self._parser = FrameParser()
+        self.ended = False
+        self.received = 0  # bytes, to see progress inside a long frame
+        self._shared_fd = fd
+        self._own_fd: int | None = None
+
+    def read_without_lock(self) -> bool:
+        """Be ready for another reader at the same pipe; tells whether the system can."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._own_fd = os.open(f"/proc/self/fd/{self._shared_fd()}", flags)
+        except OSError:
+            return False
+        return True
+
+    @property
+    def torn(self) -> bool:
+        """Whether the last frame read is not complete."""
+        return self._parser.torn
+
+    def drop_torn_frame(self) -> bool:
+        """Forget a frame whose writer is dead; tells whether there was one."""
+        return self._parser.reset()
+
+    def read(self) -> list[bytes]:
+        """Return the frames that are complete now; an empty list says that none is."""
+        frames: list[bytes] = []
+        while not self.ended and not self._parser.corrupt:
+            fd = self._shared_fd() if self._own_fd is None else self._own_fd
+            if fd is None:
+                break
+            # What is asked for is there, so that reading it cannot block.
+            size = min(bytes_in_pipe(fd), CHUNK) if self._own_fd is None else CHUNK
+            if not size:
+                break
+            try:
+                data = os.read(fd, size)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self.ended = True
+                break
+            self.received += len(data)
+            frames += self._parser.feed(data)
+            if len(data) < CHUNK:
+                break
+        return frames
+
+    def has_ended(self) -> bool:
+        """Tell whether nothing is left in the pipe, and nobody who could write."""
+        fd = self._shared_fd()
+        return self.ended or fd is None or _has_no_writer(fd)
+
+    def close(self) -> None:
+        """Close what this reader opened."""
+        if self._own_fd is not None:
+            os.close(self._own_fd)
+            self._own_fd = None
+        self.ended = True
+
+
+def _has_no_writer(fd: int) -> bool:
+    if sys.platform == "win32":
+        return False
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
+
+
+def bytes_in_pipe(fd: int) -> int:
+    """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
+    if sys.platform == "win32":
+        return 0
+    count = array.array("i", [0])
+    try:
+        fcntl.ioctl(fd, termios.FIONREAD, count)
+    except OSError:
+        return 0
+    return count[0]

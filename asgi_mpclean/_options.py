@@ -1,0 +1,74 @@
+"""The options that more than one entry point takes, checked where the user gave them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from ._registry import Registry
+    from ._report import CleanupReport
+
+DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a lifespan cleans up."""
+
+    registry: Registry
+    timeout: float
+    signals: tuple[int, ...]
+    discover: bool
+    on_report: Callable[[CleanupReport], object] | None
+
+
+def check_timeout(timeout: object) -> float:
+    """Return `timeout` if it is a finite number of seconds above zero.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if (
+        isinstance(timeout, bool)
+        or not isinstance(timeout, (int, float))
+        or not math.isfinite(timeout)
+        or timeout <= 0
+    ):
+        msg = f"timeout must be a finite number of seconds above 0, not {timeout!r}"
+        raise ValueError(msg)
+    return float(timeout)
+
+
+def check_signals(signals: Iterable[Any]) -> tuple[int, ...]:
+    """Return `signals` as numbers.
+
+    Raises:
+        TypeError: If it is not a collection of signals.
+        ValueError: If one of them cannot be handled.
+    """
+    if isinstance(signals, (str, bytes, int)) or not hasattr(signals, "__iter__"):
+        msg = f"signals must be a collection such as (SIGINT, SIGTERM), not {signals!r}"
+        raise TypeError(msg)
+    numbers = []
+    for value in signals:
+        if isinstance(value, bool) or not isinstance(value, int):
+            msg = f"signals must hold signals such as signal.SIGTERM, not {value!r}"
+            raise TypeError(msg)
+        never = {getattr(signal, "SIGKILL", None), getattr(signal, "SIGSTOP", None)}
+        if value not in signal.valid_signals() or value in never:
+            msg = f"signals must hold signals that can be handled, not {value!r}"
+            raise ValueError(msg)
+        numbers.append(int(value))
+    return tuple(numbers)
+
+
+def check_callable(name: str, value: object) -> None:
+    """Raise TypeError if an optional callback cannot be called."""
+    if value is not None and not callable(value):
+        msg = f"{name} must be callable, not {value!r}"
+        raise TypeError(msg)

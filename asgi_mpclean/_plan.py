@@ -1,0 +1,286 @@
+"""The shutdown plan: what is done to everything, in which order, under one deadline.
+
+    take the backlogs -> ask the workers -> read while they end -> terminate -> kill
+    -> read what is left -> deliver -> unlink -> close -> report
+
+It runs in the thread that triggered it, which may be the main thread inside a signal handler: it
+takes no lock without a limit, and calls no code of the user itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import multiprocessing
+import multiprocessing.connection
+import sys
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _cpython
+from ._callbacks import Caller, Delivery
+from ._queues import QueueCloser
+from ._report import CleanupReport, ResourceReport
+from ._workers import WorkerCloser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+logger = logging.getLogger("asgi_mpclean")
+
+# The longest time (seconds) between two looks at the workers.
+TICK = 0.02
+# The last part of the time allowed is kept for reading, closing and unlinking.
+WORKERS_UNTIL = 0.92
+# So many feeders are ended at once; more would hold up the caller and are ended behind its back.
+FEEDERS_AT_ONCE = 16
+
+
+@dataclasses.dataclass
+class Entry:
+    """A registered or discovered resource with its options."""
+
+    resource: Any
+    kind: str  # "queue", "process" or "lock"
+    name: str
+    on_item: Callable[[Any], object] | None = None
+    stop: Callable[[], object] | None = None
+    registered: bool = True
+
+
+class Plan:
+    """One clean-up.
+
+    Args:
+        entries: What is to be cleaned up.
+        trigger: What started it, for the report.
+        start: `time.monotonic()` when it was triggered.
+        timeout: Seconds it may take from then on.
+        discover: Clean up also what nobody registered.
+        going_away: The process ends next: its threads and descriptors end with it.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry],
+        *,
+        trigger: str,
+        start: float,
+        timeout: float,
+        discover: bool,
+        going_away: bool,
+    ) -> None:
+        self.start = start
+        self.timeout = timeout
+        self.deadline = self.start + timeout
+        self.discover = discover
+        self.going_away = going_away
+        self.report = CleanupReport(trigger=trigger, timeout=timeout)
+        self.snapshot = _cpython.Snapshot()
+        self.caller = Caller(self.deadline)
+        self.queues: list[QueueCloser] = []
+        self.workers: list[WorkerCloser] = []
+        self._names: list[tuple[ResourceReport, list[str]]] = []
+        self._asked_pids: set[int] = set()
+        for entry in entries:
+            self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        report = ResourceReport(
+            entry.name, type(entry.resource).__name__, registered=entry.registered
+        )
+        self.report.resources.append(report)
+        if entry.kind == "process":
+            self.workers.append(WorkerCloser(entry.resource, report, entry.stop))
+        elif entry.kind == "queue":
+            delivery = Delivery(report, entry.on_item, self.caller)
+            queue = QueueCloser(entry.resource, report, delivery, self.snapshot)
+            self.queues.append(queue)
+            self._names.append((report, queue.names))
+        else:
+            owned = self.snapshot.owns(entry.resource)
+            report.outcome = "unlinked" if owned else "copy closed"
+            names = _cpython.semaphore_names_of(entry.resource) if owned else []
+            self._names.append((report, names))
+
+    def run(self) -> CleanupReport:
+        """Do it; returns what was done."""
+        if self.discover:
+            self._discover()
+        self._each(QueueCloser.take_backlog)
+        self._ask()
+        self._wait_for_workers()
+        self._empty_queues()
+        self._unlink()
+        self._close()
+        self.report.seconds = time.monotonic() - self.start
+        self.report.deadline_passed = self.report.seconds > self.timeout
+        return self.report
+
+    def _each(self, step: Callable[[QueueCloser], object]) -> None:
+        """Take one step with each queue; one that goes wrong does not stop the rest."""
+        for queue in self.queues:
+            try:
+                step(queue)
+            except Exception:  # noqa: PERF203 - a subclass can do anything
+                logger.warning("%s %s: clean-up failed", *queue.label, exc_info=True)
+
+    # What nobody registered ---------------------------------------------------------------------
+
+    def _discover(self) -> None:
+        known = {id(entry.queue) for entry in self.queues}
+        for queue in _cpython.queues_made_here():
+            if id(queue) in known or _cpython.belongs_to_executor(queue):
+                continue
+            if _cleaned.get(id(queue)) is not queue:
+                name = f"unregistered {len(self.report.resources) + 1}"
+                self._add(Entry(queue, "queue", name, registered=False))
+        self._discover_children()
+
+    def _discover_children(self) -> None:
+        known = {id(worker.process) for worker in self.workers}
+        for process in self._children():
+            if id(process) not in known:
+                self._add(Entry(process, "process", process.name, registered=False))
+
+    # Workers ------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        if self.discover:
+            self._ask_pools()
+        stoppable = [worker for worker in self.workers if worker.stop and not worker.ended]
+        if not stoppable:
+            return
+        # Jobs that nobody has begun are delivered, not worked off.
+        self._each(QueueCloser.read_some)
+        for worker in stoppable:
+            worker.asked = True
+            if worker.stop is not None:
+                self.caller.call(worker.stop, f"stop of {worker.report.name}")
+        for queue in self.queues:
+            queue.ignore_sentinels = True
+
+    def _ask_pools(self) -> None:
+        for kind, end in _cpython.pools_and_managers():
+            self.caller.call(end, f"the end of a {kind}")
+        for executor in _cpython.live_executors():
+            self._asked_pids |= set(_cpython.executor_pids(executor))
+            end = functools.partial(executor.shutdown, wait=False, cancel_futures=True)
+            self.caller.call(end, "the shutdown of a ProcessPoolExecutor")
+
+    def _wait_for_workers(self) -> None:
+        last_output = time.monotonic()
+        until = self.start + WORKERS_UNTIL * self.timeout
+        while living := self._living_workers():
+            if time.monotonic() >= until:
+                break
+            blocked = set()
+            for queue in self.queues:
+                if queue.is_filled_by_others or queue.is_full:
+                    if queue.read_some():
+                        last_output = time.monotonic()
+                    elif queue.is_readable:
+                        blocked.add(queue)
+            for worker in living:
+                worker.asked |= worker.pid in self._asked_pids
+                worker.escalate(self.start, last_output, self.timeout)
+            self.caller.help_out()
+            self._wait_for_change(living, blocked)
+        for worker in self.workers:
+            worker.give_up()
+
+    def _living_workers(self) -> list[WorkerCloser]:
+        living = [worker for worker in self.workers if not worker.ended]
+        if not living and self.discover:
+            self._discover_children()
+            living = [worker for worker in self.workers if not worker.ended]
+        return living
+
+    def _wait_for_change(self, workers: list[WorkerCloser], blocked: set[QueueCloser]) -> None:
+        """Wait until a worker ends or writes, or it is time for another look."""
+        handles = [worker.sentinel for worker in workers]
+        if sys.platform != "win32":
+            handles += [
+                queue.fileno()
+                for queue in self.queues
+                if queue.is_filled_by_others and queue not in blocked and not queue.is_at_end
+            ]
+        wanted = {handle for handle in handles if handle is not None}
+        began = time.monotonic()
+        try:
+            multiprocessing.connection.wait(list(wanted), TICK)
+        except (OSError, ValueError):  # A handle was closed behind our back.
+            time.sleep(TICK)
+        if time.monotonic() - began < TICK / 20:
+            time.sleep(TICK / 20)  # What is ready and does not change must not make this spin.
+
+    # Queues -------------------------------------------------------------------------------------
+
+    def _empty_queues(self) -> None:
+        users_ended = not any(process.is_alive() for process in self._children())
+        for queue in self.queues:
+            if queue.is_full:
+                queue.read_some()  # Frees all feeders at once, before any is waited for.
+        # What cannot be delivered in time has to be counted in time.
+        margin = min(0.05 * self.timeout, 0.1)
+        with self.caller.batch():
+            self._each(lambda queue: queue.finish(self.deadline - margin, users_ended=users_ended))
+        self.caller.wait(self.deadline - margin / 2)
+        for queue in self.queues:
+            queue.delivery.end()
+        self.caller.close()
+
+    def _children(self) -> list[Any]:
+        return [child for child in multiprocessing.active_children() if _cpython.is_child(child)]
+
+    def _close(self) -> None:
+        for queue in self.queues:
+            _cleaned[id(queue.queue)] = queue.queue
+        self._each(self._release)
+        if self.going_away:
+            readers = _cpython.threads_in_get()
+            self._each(lambda queue: queue.close_for_exit(readers.get(id(queue.queue), [])))
+        elif len(self.queues) <= FEEDERS_AT_ONCE or not self._close_in_background():
+            self._each(QueueCloser.close)
+
+    def _close_in_background(self) -> bool:
+        closing = threading.Thread(
+            target=_close_one_by_one, args=(self.queues,), name="asgi_mpclean", daemon=True
+        )
+        try:
+            closing.start()
+        except RuntimeError:  # The interpreter is ending.
+            return False
+        return True
+
+    def _release(self, queue: QueueCloser) -> None:
+        queue.release(going_away=self.going_away)
+        queue.report.seconds = time.monotonic() - self.start
+
+    def _unlink(self) -> None:
+        names: list[str] = []
+        for report, own in self._names:
+            claimed = self.snapshot.claim(own)
+            report.semaphores += len(claimed)
+            names += claimed
+        if self.discover:
+            latest = _cpython.Snapshot()
+            rest = latest.claim(latest.names)
+            self.report.unlisted_semaphores = len(rest)
+            names += rest
+        _cpython.unlink(names)
+
+
+# What has been cleaned up, by its id, is not discovered once more by the next trigger.
+_cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def _close_one_by_one(queues: list[QueueCloser]) -> None:
+    for queue in queues:
+        feeder = _cpython.feeder(queue.queue)
+        queue.close()
+        if feeder is not None:
+            feeder.join(1)  # A thousand of them at once would keep everybody else from running.

@@ -1,0 +1,152 @@
+"""What a clean-up did: the answer to "is anything lost, and what took so long?"."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+@dataclasses.dataclass
+class ResourceReport:
+    """What was done to one resource.
+
+    Attributes:
+        name: The name given to `register`, or where the resource was registered.
+        kind: The class of the resource.
+        outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
+            using it), `already closed`, `joined`, `terminated`, `killed`, `not started`,
+            `still running`, `unlinked`.
+        registered: False for what was discovered when the process went away.
+        delivered: Items that `on_item` was called with.
+        saved: Items that this process had put into another's queue and that still reached it.
+        dropped: Items nobody received.
+        failed: Of the delivered items, those for which `on_item` raised; of the dropped ones,
+            those that could not be unpickled are counted in `dropped` as well.
+        semaphores: Named semaphores unlinked.
+        seconds: Time from the start of the clean-up until the resource was done with.
+        error: The first error of an `on_item`, or of an item that did not unpickle.
+        exitcode: Exit code of a process that has ended, as `multiprocessing` gives it.
+    """
+
+    name: str
+    kind: str
+    outcome: str = ""
+    registered: bool = True
+    delivered: int = 0
+    saved: int = 0
+    dropped: int = 0
+    failed: int = 0
+    semaphores: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    exitcode: int | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether this clean-up closed the resource."""
+        return self.outcome in {"closed", "copy closed", "unlinked"}
+
+    @property
+    def joined(self) -> bool:
+        """Whether this is a process that ended without being signalled."""
+        return self.outcome == "joined"
+
+    @property
+    def forced(self) -> bool:
+        """Whether this is a process that had to be terminated or killed."""
+        return self.outcome in {"terminated", "killed"}
+
+    def __str__(self) -> str:
+        """Describe the resource in one line."""
+        counts = (
+            (self.delivered, "delivered"),
+            (self.saved, "saved"),
+            (self.dropped, "dropped"),
+            (self.failed, "failed"),
+        )
+        items = ", ".join(f"{count} {word}" for count, word in counts if count)
+        return f"{self.kind} {self.name}: {self.outcome}" + (f", items: {items}" if items else "")
+
+
+@dataclasses.dataclass
+class CleanupReport:
+    """What one clean-up did, as attributes, as text (`str(report)`) and as JSON.
+
+    Attributes:
+        trigger: What started it, such as `lifespan`, `SIGTERM`, `exit` or `clean()`.
+        timeout: Seconds it was allowed to take.
+        seconds: Seconds it took.
+        deadline_passed: Whether it ran out of time and had to force.
+        resources: One entry for each resource, in the order of their registration.
+        unlisted_semaphores: Semaphores unlinked that belong to no resource listed.
+    """
+
+    trigger: str
+    timeout: float
+    seconds: float = 0.0
+    deadline_passed: bool = False
+    resources: list[ResourceReport] = dataclasses.field(default_factory=list)
+    unlisted_semaphores: int = 0
+
+    @property
+    def delivered(self) -> int:
+        """Items that an `on_item` received."""
+        return sum(entry.delivered for entry in self.resources)
+
+    @property
+    def saved(self) -> int:
+        """Items that still reached the queue of another process."""
+        return sum(entry.saved for entry in self.resources)
+
+    @property
+    def dropped(self) -> int:
+        """Items that nobody received."""
+        return sum(entry.dropped for entry in self.resources)
+
+    @property
+    def closed(self) -> int:
+        """Resources that were closed."""
+        return sum(entry.closed for entry in self.resources)
+
+    @property
+    def joined(self) -> int:
+        """Processes that ended by themselves."""
+        return sum(entry.joined for entry in self.resources)
+
+    @property
+    def forced(self) -> int:
+        """Processes that were terminated or killed."""
+        return sum(entry.forced for entry in self.resources)
+
+    @property
+    def semaphores(self) -> int:
+        """Named semaphores unlinked."""
+        return self.unlisted_semaphores + sum(entry.semaphores for entry in self.resources)
+
+    def summary(self) -> str:
+        """Return one line that leaves out what did not happen."""
+        counts = (
+            (self.closed, "closed"),
+            (self.joined, "joined"),
+            (self.forced, "forced"),
+            (self.semaphores, "semaphores unlinked"),
+            (self.delivered, "items delivered"),
+            (self.saved, "items saved"),
+            (self.dropped, "items dropped"),
+        )
+        done = ", ".join(f"{count} {words}" for count, words in counts if count) or "nothing to do"
+        return f"cleaned up in {self.seconds:.3f} s ({self.trigger}): {done}"
+
+    def __str__(self) -> str:
+        """Return the summary and a line for each resource."""
+        return "\n".join([self.summary(), *(f"  {entry}" for entry in self.resources)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, the totals included, as plain data."""
+        totals = ("delivered", "saved", "dropped", "closed", "joined", "forced", "semaphores")
+        return dataclasses.asdict(self) | {name: getattr(self, name) for name in totals}
+
+    def to_json(self) -> str:
+        """Return everything, the totals included, as a JSON object."""
+        return json.dumps(self.to_dict())

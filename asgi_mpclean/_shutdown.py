@@ -1,0 +1,213 @@
+"""Who may clean up, and when: many triggers, one clean-up at a time, each thing cleaned once."""
+
+from __future__ import annotations
+
+import _thread
+import dataclasses
+import functools
+import logging
+import multiprocessing
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import _cpython, _signals
+from ._callbacks import Caller, in_callback
+from ._plan import Plan
+from ._report import CleanupReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._registry import Registry
+
+    OnReport = Callable[[CleanupReport], object]
+
+logger = logging.getLogger("asgi_mpclean")
+
+DEFAULT_TIMEOUT = 5.0
+# The time (seconds) that logging and `on_report` may take once everything is done.
+REPORTING = 1.0
+
+# Switches every clean-up off, to see what a server does without the library.
+DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
+
+_slot = _thread.allocate_lock()
+_runner: int | None = None
+_registries: weakref.WeakSet[Registry] = weakref.WeakSet()
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """How to clean up where no lifespan does it: at a signal before any, and at the exit.
+
+    Attributes:
+        timeout: Seconds.
+        discover_at_exit: Clean up also what nobody registered at the exit of the interpreter. A
+            script without an app is left to Python there, which waits for its workers.
+        discover_at_signal: The same at a signal that kills.
+        on_report: Called with the report.
+        serving: An app's lifespan has begun in this process. A worker that only imports the app
+            ends as Python has it end: it waits until all that it has put has been read.
+    """
+
+    timeout: float = DEFAULT_TIMEOUT
+    discover_at_exit: bool = False
+    discover_at_signal: bool = True
+    on_report: OnReport | None = None
+    serving: bool = False
+
+
+_policy = Policy()
+
+
+def _policy_here() -> Policy:
+    # Asked at the end, as a child does not know that it is one while it imports the main module.
+    is_worker = multiprocessing.parent_process() is not None
+    return Policy() if is_worker and not _policy.serving else _policy
+
+
+def watch_registry(registry: Registry) -> None:
+    """Clean `registry` as well when the process goes away."""
+    _registries.add(registry)
+
+
+def set_policy(policy: Policy) -> None:
+    """Clean up in this way where no lifespan does it; the latest app's word counts."""
+    global _policy  # noqa: PLW0603 - one process, one exit
+    _policy = dataclasses.replace(policy, serving=policy.serving or _policy.serving)
+
+
+def clean_at_exit() -> None:
+    """From now on, clean up when the process ends by itself."""
+    _cpython.at_process_exit(_at_exit)
+
+
+def _at_exit() -> None:
+    policy = _policy_here()
+    _clean_by_policy("exit", policy, discover=policy.discover_at_exit)
+
+
+def clean_at_signal(name: str) -> None:
+    """Clean up because of a signal that kills the process."""
+    policy = _policy_here()
+    _clean_by_policy(name, policy, discover=policy.discover_at_signal)
+
+
+def _clean_by_policy(trigger: str, policy: Policy, *, discover: bool) -> None:
+    clean_up(
+        None,
+        trigger=trigger,
+        timeout=policy.timeout,
+        discover=discover,
+        going_away=True,
+        on_report=policy.on_report,
+    )
+
+
+def clean_up(
+    registry: Registry | None,
+    *,
+    trigger: str,
+    timeout: float = DEFAULT_TIMEOUT,
+    discover: bool = False,
+    going_away: bool = False,
+    on_report: OnReport | None = None,
+    report_nothing: bool = False,
+) -> CleanupReport:
+    """Clean up, unless another thread is at it: then wait for it first.
+
+    Args:
+        registry: What to clean; None for all registries.
+        trigger: What started it, for the report.
+        timeout: Seconds it may take.
+        discover: Clean up all registries, and what nobody registered.
+        going_away: The process ends next: its threads and descriptors end with it.
+        on_report: Called with the report.
+        report_nothing: Call it also if there was nothing to do.
+    """
+    global _runner  # noqa: PLW0603 - guarded by the slot
+    start = time.monotonic()
+    # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
+    beneath = in_callback() or _runner == _thread.get_ident()
+    if DISABLED or beneath or not _slot.acquire(timeout=timeout):
+        return CleanupReport(trigger, timeout, time.monotonic() - start)
+    try:
+        _runner = _thread.get_ident()
+        report = _run_plan(
+            _all() if registry is None or discover else [registry],
+            trigger=trigger,
+            start=start,
+            timeout=timeout,
+            discover=discover,
+            going_away=going_away,
+        )
+        if report.resources or report.semaphores:
+            _publish(report, on_report, in_handler=trigger.startswith("SIG"))
+        elif report_nothing:
+            _call(on_report, report)
+    finally:
+        _runner = None
+        _slot.release()
+    return report
+
+
+def _run_plan(registries: list[Registry], **options: Any) -> CleanupReport:
+    entries = [entry for registry in registries for entry in registry.begin_shutdown()]
+    try:
+        with _signals.held_back():
+            return Plan(entries, **options).run()
+    finally:
+        for registry in registries:
+            registry.end_shutdown()
+
+
+def _all() -> list[Registry]:
+    return list(_registries)
+
+
+def _publish(report: CleanupReport, on_report: OnReport | None, *, in_handler: bool) -> None:
+    if in_handler:
+        # The frame below may hold the lock of a logging handler.
+        _call(log, report)
+    else:
+        log(report)
+    _call(on_report, report)
+
+
+def _call(function: OnReport | None, report: CleanupReport) -> None:
+    if function is None:
+        return
+    caller = Caller(time.monotonic() + REPORTING)
+    caller.call(functools.partial(function, report), "on_report")
+    caller.wait()
+    caller.close()
+
+
+def log(report: CleanupReport) -> None:
+    """Write one line, and a warning for each thing that a person should look at."""
+    logger.info("%s", report.summary())
+    for entry in report.resources:
+        what = f"{entry.kind} {entry.name}"
+        if entry.dropped:
+            logger.warning("%s: %d items dropped", what, entry.dropped)
+        if entry.error is not None:
+            logger.warning("%s: on_item failed for %d items: %s", what, entry.failed, entry.error)
+        if entry.outcome in {"killed", "still running"}:
+            logger.warning("%s: %s", what, entry.outcome)
+    if report.deadline_passed:
+        logger.warning("the clean-up took longer than its %g s", report.timeout)
+
+
+def _forget_the_parent() -> None:
+    """Start anew in a forked child: what is registered belongs to the parent."""
+    global _slot, _runner, _policy
+    _slot, _runner, _policy = _thread.allocate_lock(), None, Policy()
+    _cpython.note_fork()
+    for registry in _all():
+        registry.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parent)

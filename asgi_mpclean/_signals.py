@@ -1,0 +1,245 @@
+"""Signals: chained, counted, restored; never taken away from whoever had them.
+
+A handler here calls the one that it found. Where it found none, and the signal would have killed
+the process without a word, it cleans up first and lets the process die of the signal all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
+
+# Those that kill by default and come from outside; not every system has each.
+FATAL = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGBREAK")
+    if hasattr(signal, name)
+)
+# Of these only a default that kills is guarded; a terminal's CTRL-C is for the server to handle.
+GUARDED = tuple(number for number in FATAL if number not in {signal.SIGTERM, signal.SIGINT})
+
+# One event can reach a process twice, by its group and by its supervisor. A repeat that comes
+# sooner (seconds) is not a second wish, unless the server itself takes it for one.
+REPEAT = 0.25
+
+
+class Handler:
+    """A signal handler over the one it found.
+
+    Args:
+        signum: The signal.
+        previous: What was found: a callable, or SIG_DFL for a signal that kills.
+        watch: Whom to tell.
+    """
+
+    def __init__(self, signum: int, previous: Any, watch: Watch) -> None:
+        self.signum = signum
+        self.previous = previous
+        self._watch = watch
+        self._pid = os.getpid()
+        self._last: float | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Note the signal, clean up if nothing else will, and do what would have been done."""
+        if _came is not None:
+            _came.append(signum)
+            return
+        if not self._watch.active or os.getpid() != self._pid:
+            self._pass_on(signum, frame)
+            return
+        self._watch.seen = True
+        now, last = time.monotonic(), self._last
+        self._last = now
+        repeated = last is not None and now - last >= REPEAT
+        decides = hasattr(self.server, "force_exit")
+        if self.kills or (repeated and not decides):
+            self._clean()
+        self._pass_on(signum, frame)
+        if decides and (self.server.force_exit or self._shutdown_will_be_skipped()):
+            self._clean()
+
+    @property
+    def kills(self) -> bool:
+        """Whether the signal would kill the process, were it not for handlers of ours."""
+        if isinstance(self.previous, Handler):
+            return self.previous.kills
+        return bool(self.previous == signal.SIG_DFL)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether nobody has put another handler in the place of this one."""
+        current: object = signal.getsignal(self.signum)
+        return current is self
+
+    @property
+    def server(self) -> Any:
+        """The server whose method the handler below is, such as uvicorn's `Server`."""
+        return getattr(self.previous, "__self__", None)
+
+    def _shutdown_will_be_skipped(self) -> bool:
+        """Tell whether the server will leave without a word to the lifespan.
+
+        uvicorn did so up to 0.34, told to stop between the app's start-up and its own.
+        """
+        if not self._watch.started or getattr(self.server, "started", True):
+            return False
+        serve = getattr(type(self.server), "_serve", None)
+        return "started" not in getattr(getattr(serve, "__code__", None), "co_names", ("started",))
+
+    def _clean(self) -> None:
+        self._watch.clean(signal.Signals(self.signum).name)
+
+    def _pass_on(self, signum: int, frame: FrameType | None) -> None:
+        if callable(self.previous):
+            self.previous(signum, frame)
+        elif self.previous == signal.SIG_DFL:
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+
+
+class Watch:
+    """Handlers over some signals, for as long as a lifespan or a registered resource needs them.
+
+    Args:
+        clean: Cleans up, given the name of the signal; called in the main thread, at any moment.
+    """
+
+    def __init__(self, clean: Callable[[str], object]) -> None:
+        self.clean = clean
+        self.seen = False
+        self.active = False
+        self.started = False  # The app has started, so that the server has to end its lifespan.
+        self._handlers: list[Handler] = []
+        _watches.add(self)
+
+    def chain(self, signals: Iterable[int]) -> None:
+        """Watch signals, whoever handles them; ignored ones stay ignored."""
+        for signum in signals:
+            previous = signal.getsignal(signum) if _in_main_thread() else None
+            if callable(previous) or previous == signal.SIG_DFL:
+                self._install(signum, previous)
+
+    def guard(self, signals: Iterable[int]) -> None:
+        """Watch those of the signals that would kill the process without a word."""
+        for signum in signals:
+            previous: Any = signal.getsignal(signum) if _in_main_thread() else None
+            guarded = isinstance(previous, Handler) and previous.kills
+            if guarded or previous == signal.SIG_DFL:
+                self._install(signum, previous)
+
+    def _install(self, signum: int, previous: Any) -> None:
+        handler = Handler(signum, previous, self)
+        self.active = True
+        with contextlib.suppress(ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
+            signal.signal(signum, handler)
+            self._handlers.append(handler)
+
+    def server_is_stopping(self) -> bool:
+        """Tell whether the server has said that it has been told to stop."""
+        servers = [handler.server for handler in self._handlers]
+        return any(getattr(server, "should_exit", False) is True for server in servers)
+
+    def restore(self) -> None:
+        """Put back what was found, unless somebody has put a handler over ours since."""
+        self.active = False  # A handler that somebody keeps does nothing of its own any more.
+        if not _in_main_thread():
+            return
+        for handler in reversed(self._handlers):
+            if handler.is_installed:
+                signal.signal(handler.signum, handler.previous)
+        self._handlers.clear()
+
+    def restore_if_on_top(self) -> bool:
+        """Restore, if everything can be put back here and now; tells whether it was."""
+        if self._handlers and not _in_main_thread():
+            return False
+        if not all(handler.is_installed for handler in self._handlers):
+            return False
+        self.restore()
+        return True
+
+    def unguard(self) -> None:
+        """Put back what guarded nothing but a default, in a forked child."""
+        for handler in self._handlers:
+            if handler.is_installed and handler.kills:
+                signal.signal(handler.signum, signal.SIG_DFL)
+
+
+_watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+
+
+class _Fork:
+    """Keeps a fatal signal from being lost in a fork.
+
+    Python forgets in a child what came before it has set itself up. Where a default would have
+    killed the child, a handler of ours must not be the reason that it lives on.
+    """
+
+    def __init__(self) -> None:
+        self._masks: dict[int, set[int]] = {}  # by the thread that forks
+
+    def before(self) -> None:
+        """Block the signals, if any of them is guarded."""
+        if any(watch.active for watch in list(_watches)):
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
+            self._masks[threading.get_ident()] = set(mask)
+
+    def in_parent(self) -> None:
+        """Unblock them."""
+        mask = self._masks.pop(threading.get_ident(), None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def in_child(self) -> None:
+        """Unblock them, once they kill again."""
+        for watch in list(_watches):
+            watch.unguard()
+        self.in_parent()
+
+
+if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
+    _fork = _Fork()
+    os.register_at_fork(
+        before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
+    )
+
+
+# The signals that came while they are held back.
+_came: list[int] | None = None
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Keep signals from cutting into a clean-up in the main thread; they follow at its end."""
+    if not _in_main_thread():
+        yield
+        return
+    global _came  # noqa: PLW0603 - there is one main thread
+    came = _came = []
+    found: dict[int, Any] = {}
+    for signum in FATAL:
+        previous: Any = signal.getsignal(signum)
+        # A handler of ours holds back by itself.
+        if not isinstance(previous, Handler) and (callable(previous) or previous == signal.SIG_DFL):
+            found[signum] = signal.signal(signum, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        _came = None
+        for signum, previous in found.items():
+            signal.signal(signum, previous)
+        for signum in dict.fromkeys(came):
+            signal.raise_signal(signum)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

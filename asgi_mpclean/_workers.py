@@ -1,0 +1,191 @@
+"""Ending one worker process: asked, waited for, terminated, killed; never joined without limit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _cpython
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._report import ResourceReport
+
+# A worker that is not asked to stop, and neither writes nor computes anything for this long
+# (seconds), is waiting for work.
+IDLE = 0.3
+# What a worker computes less than this (CPU seconds) in that time is its waiting itself.
+BUSY = 0.03
+# How long (seconds) the exit code of a process may take that is gone.
+EXITCODE = 0.2
+# Where in the time allowed each step of the escalation comes.
+IDLE_LIMIT = 0.4
+TERMINATE_AT = 0.7
+KILL_AT = 0.85
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps named semaphores
+
+
+class WorkerCloser:
+    """Takes one process through a clean-up.
+
+    Args:
+        process: A `multiprocessing.Process` of any context.
+        report: What is written into.
+        stop: Asks the worker to end, if it can be asked.
+    """
+
+    def __init__(
+        self, process: Any, report: ResourceReport, stop: Callable[[], object] | None
+    ) -> None:
+        self.process = process
+        self.report = report
+        self.stop = stop
+        self.asked = False
+        self.pid: int | None = None
+        self._signalled = ""
+        self._gone_since: float | None = None
+        self._busy_at = 0.0
+        self._cpu_seconds = 0.0
+        self._semaphores: dict[str, int] = {}
+        try:
+            self.pid = process.pid
+            if not _cpython.is_child(process):
+                self.report.outcome = "not a child of this process"
+            elif self.pid is None:
+                self.report.outcome = "not started"
+        except ValueError:
+            self.report.outcome = "already closed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone, whoever reaped it."""
+        if self.report.outcome:
+            return True
+        exitcode = self.process.exitcode
+        if exitcode is None and not self._is_gone():
+            return False
+        self.report.exitcode = exitcode
+        self.report.outcome = self._signalled or "joined"
+        self.report.semaphores += unlink_leftovers(self._semaphores)
+        return True
+
+    def _is_gone(self) -> bool:
+        """Tell whether there is no such process, and nobody who will tell how it ended."""
+        if _exists(self.pid):
+            return False
+        # The fork server reaps its children first, and sends us their exit code then.
+        self._gone_since = self._gone_since or time.monotonic()
+        return time.monotonic() - self._gone_since >= EXITCODE
+
+    @property
+    def sentinel(self) -> int | None:
+        """The handle that becomes ready when the process ends."""
+        with contextlib.suppress(ValueError):
+            return int(self.process.sentinel)
+        return None
+
+    def escalate(self, start: float, last_output: float, timeout: float) -> None:
+        """Signal the process if it is time to.
+
+        Args:
+            start: `time.monotonic()` at the start of the clean-up.
+            last_output: `time.monotonic()` when a worker last wrote something.
+            timeout: Seconds that the clean-up is allowed to take.
+        """
+        now = time.monotonic()
+        terminate_at = start + TERMINATE_AT * timeout
+        if not self.asked:
+            last_busy = max(last_output, self._last_computing(now))
+            terminate_at = min(last_busy + IDLE, start + IDLE_LIMIT * timeout)
+        if not self._signalled and now >= terminate_at:
+            self.terminate()
+        elif self._signalled == "terminated" and now >= start + KILL_AT * timeout:
+            self.kill()
+
+    def _last_computing(self, now: float) -> float:
+        used = cpu_seconds(self.pid)
+        if used - self._cpu_seconds >= BUSY:
+            self._cpu_seconds, self._busy_at = used, now
+        return self._busy_at
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self._signal("terminated", self.process.terminate)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._signal("killed", self.process.kill)
+
+    def _signal(self, word: str, send: Callable[[], None]) -> None:
+        # Noted before, as a process that dies by a signal leaves behind what it made.
+        self._semaphores |= semaphores_of_process(self.pid)
+        self._signalled = word
+        with contextlib.suppress(OSError, ValueError):
+            send()
+
+    def give_up(self) -> None:
+        """Report a process that has not ended in time."""
+        if not self.ended:
+            self.report.outcome = "still running"
+
+
+def _exists(pid: int | None) -> bool:
+    if pid is None or sys.platform == "win32":  # There os.kill(pid, 0) is not a question.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # It is there, and somebody else's.
+    return True
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """Return the CPU time that a process has used, on Linux; elsewhere 0."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
+def semaphores_of_process(pid: int | None) -> dict[str, int]:
+    """Return the named semaphores of a worker that are not ours as well, each with its inode.
+
+    A process that dies by a signal does not unlink what it made. On Linux a mapped semaphore is
+    known by its inode only: glibc creates it under a temporary name.
+    """
+    inodes = _mapped_inodes(pid) - _mapped_inodes(os.getpid())
+    if not inodes:
+        return {}
+    found = {}
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(SHARED_MEMORY):
+            if entry.name.startswith("sem.") and entry.inode() in inodes:
+                found["/" + entry.name.removeprefix("sem.")] = entry.inode()
+    return found
+
+
+def _mapped_inodes(pid: int | None) -> set[int]:
+    inodes = set()
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            if f"{SHARED_MEMORY}/" in line:
+                inodes.add(int(line.split()[4]))
+    return inodes
+
+
+def unlink_leftovers(semaphores: dict[str, int]) -> int:
+    """Unlink those semaphores of a dead process that are still there; returns how many."""
+    left = []
+    for name, inode in semaphores.items():
+        with contextlib.suppress(OSError):
+            if (SHARED_MEMORY / f"sem.{name[1:]}").stat().st_ino == inode:
+                left.append(name)
+    return _cpython.unlink(left)

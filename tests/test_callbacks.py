@@ -1,0 +1,208 @@
+"""Callbacks where no thread can be started, as when the interpreter ends, and other dead ends."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from asgi_mpclean import Registry, _callbacks, _signals
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be at the end of the interpreter."""
+
+    def fail(*_args: object) -> int:
+        msg = "can't create new thread at interpreter shutdown"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(_thread, "start_new_thread", fail)
+
+
+def filled(registry: Registry, on_item: Any, count: int = 3) -> Any:
+    queue = registry.register(SPAWN.SimpleQueue(), name="mail", on_item=on_item)
+    for number in range(count):
+        queue.put(number)
+    return queue
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_items_are_delivered_all_the_same() -> None:
+    registry, got = Registry(), list[int]()
+    filled(registry, got.append)
+    assert registry.clean().delivered == 3
+    assert got == [0, 1, 2]
+
+
+def test_without_threads_many_queues_are_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        msg = "can't create new thread at interpreter shutdown"
+        raise RuntimeError(msg)
+
+    registry = Registry()
+    queues = [filled(registry, lambda _: None) for _ in range(40)]
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert registry.clean().delivered == 120
+    assert all(queue._reader.closed for queue in queues)
+
+
+@pytest.mark.usefixtures("no_threads")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an alarm clock")
+def test_without_threads_an_on_item_that_blocks_is_interrupted_at_the_deadline() -> None:
+    previous = signal.getsignal(signal.SIGALRM)
+    registry = Registry()
+    filled(registry, lambda _: time.sleep(60))
+    report = registry.clean(timeout=0.5)
+    assert (report.delivered, report.dropped) == (0, 3)
+    assert report.seconds < 1.5
+    assert signal.getsignal(signal.SIGALRM) == previous
+
+
+def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
+    free, got = threading.Event(), list[int]()
+    registry = Registry()
+    for _ in range(3):
+        filled(registry, lambda _: free.wait(30))
+    filled(registry, got.append)
+    report = registry.clean(timeout=3)
+    free.set()
+    assert got == [0, 1, 2]
+    assert (report.delivered, report.dropped) == (3, 9)
+
+
+def test_an_on_report_that_blocks_or_raises_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    free = threading.Event()
+    caller = _callbacks.Caller(time.monotonic() + 0.3)
+    started = time.monotonic()
+    caller.call(lambda: 1 / 0, "on_report")
+    caller.call(lambda: free.wait(30), "another")
+    assert not caller.wait()
+    assert time.monotonic() - started < 1
+    free.set()
+    caller.close()
+    assert "on_report raised" in caplog.text
+
+
+# Handlers over a server's -----------------------------------------------------------------------
+
+
+class Server:
+    """What a signal handler sees of uvicorn's."""
+
+    def __init__(self) -> None:
+        self.should_exit = False
+        self.force_exit = False
+        self.started = True
+        self.came: list[int] = []
+
+    def handle_exit(self, signum: int, _frame: object) -> None:
+        self.came.append(signum)
+        if self.should_exit and signum == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+
+class OldServer(Server):
+    """Leaves without a word to the lifespan, as its _serve does not ask whether it has started."""
+
+    def _serve(self) -> bool:
+        return self.should_exit
+
+
+def plain(_signum: int, _frame: object) -> None:
+    """Be a handler that is no server's method."""
+
+
+@pytest.mark.parametrize(
+    ("server", "started", "signals", "pause", "cleaned"),
+    [
+        (Server, True, ["SIGINT"], 0.0, 0),
+        (Server, True, ["SIGINT", "SIGINT"], 0.0, 1),
+        (Server, True, ["SIGTERM", "SIGTERM"], 0.3, 0),
+        (Server, True, ["SIGTERM", "SIGINT"], 0.0, 1),
+        (Server, False, ["SIGTERM"], 0.0, 0),
+        (OldServer, False, ["SIGTERM"], 0.0, 1),
+        (OldServer, True, ["SIGTERM"], 0.0, 0),
+        (None, True, ["SIGINT"], 0.0, 0),
+        (None, True, ["SIGINT", "SIGINT"], 0.0, 0),
+        (None, True, ["SIGINT", "SIGINT"], 0.3, 1),
+        (None, True, ["SIGINT", "SIGTERM"], 0.3, 0),
+    ],
+)
+def test_which_signals_force(
+    server: type[Server] | None,
+    started: bool,
+    signals: list[str],
+    pause: float,
+    cleaned: int,
+) -> None:
+    instance = server() if server else None
+    handler: Any = instance.handle_exit if instance else plain
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    cleanings: list[str] = []
+    watch = _signals.Watch(cleanings.append)
+    try:
+        for number in previous:
+            signal.signal(number, handler)
+        watch.chain(previous)
+        watch.started = True
+        if instance:
+            instance.started = started
+        for name in signals:
+            os.kill(os.getpid(), getattr(signal, name))
+            time.sleep(pause)  # The time between two signals is what is tested.
+        assert len(cleanings) == cleaned
+        assert watch.seen
+        assert watch.server_is_stopping() == (instance is not None)
+        watch.restore()
+        assert all(signal.getsignal(number) == handler for number in previous)
+    finally:
+        for number, found in previous.items():
+            signal.signal(number, found)
+
+
+def test_a_handler_that_somebody_keeps_after_the_end_does_nothing_of_its_own() -> None:
+    previous = signal.signal(signal.SIGTERM, plain)
+    cleanings: list[str] = []
+    watch = _signals.Watch(cleanings.append)
+    try:
+        watch.chain([signal.SIGTERM])
+        ours: Any = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, functools.partial(ours))
+        over = signal.getsignal(signal.SIGTERM)
+        watch.restore()
+        assert signal.getsignal(signal.SIGTERM) is over
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        assert cleanings == []
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def test_outside_the_main_thread_nothing_is_installed() -> None:
+    found = signal.getsignal(signal.SIGTERM)
+    results: list[object] = []
+
+    def try_it() -> None:
+        watch = _signals.Watch(lambda _: None)
+        watch.chain([signal.SIGTERM])
+        watch.guard(_signals.FATAL)
+        results.extend([watch.active, watch.restore_if_on_top()])
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    assert results == [False, True]
+    assert signal.getsignal(signal.SIGTERM) == found

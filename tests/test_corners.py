@@ -1,0 +1,196 @@
+"""Corners that servers turn seldom: what is gone, strange or forbidden when it is looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import queue as stdlib_queue
+import signal
+import time
+from typing import Any
+
+import pytest
+import workers
+
+from asgi_mpclean import (
+    CleanupReport,
+    Registry,
+    ResourceReport,
+    _cpython,
+    _drain,
+    _plan,
+    _registry,
+    _shutdown,
+    _workers,
+)
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+
+
+def sleeping_worker(registry: Registry) -> Any:
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.sleep, args=(ready,), name="sleeper"))
+    worker.start()
+    assert ready.wait(20)
+    return worker
+
+
+def test_a_process_of_somebody_else_is_left_alone() -> None:
+    registry = Registry()
+    worker = sleeping_worker(registry)
+    worker._parent_pid = -1
+    report = registry.clean(timeout=1)
+    outcomes = [entry.outcome for entry in report.resources if entry.name == "sleeper"]
+    assert outcomes == ["not a child of this process"]
+    worker._parent_pid = os.getpid()
+    worker.kill()
+    worker.join(20)
+
+
+def test_a_worker_that_does_not_end_in_time_is_said_to_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry()
+    worker = sleeping_worker(registry)
+    closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
+    closer.give_up()
+    assert closer.report.outcome == "still running"
+    _shutdown.log(CleanupReport("test", 1.0, 2.0, resources=[closer.report]))
+    assert "Process sleeper: still running" in caplog.text
+    registry.clean()
+
+
+def test_a_deadline_that_has_passed_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    _shutdown.log(CleanupReport("test", 1.0, 2.0, deadline_passed=True))
+    assert "the clean-up took longer than its 1 s" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "exists"), [(ProcessLookupError(), False), (PermissionError(), True), (None, True)]
+)
+def test_whether_a_process_exists(
+    error: OSError | None, exists: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(_pid: int, _signum: int) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert _workers._exists(1) == exists
+    assert _workers._exists(None)
+
+
+def test_a_process_that_was_never_started_has_no_sentinel() -> None:
+    closer = _workers.WorkerCloser(SPAWN.Process(), ResourceReport("new", "Process"), None)
+    assert closer.sentinel is None
+    assert closer.ended
+
+
+def test_leftovers_that_are_gone_are_no_error() -> None:
+    assert _workers.unlink_leftovers({"/mp-never-there": 1}) == 0
+    assert _workers.semaphores_of_process(-1) == {}
+
+
+def test_a_handle_that_is_closed_behind_our_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_args: object) -> None:
+        raise OSError(errno.EBADF, "closed")
+
+    registry = Registry()
+    worker = sleeping_worker(registry)
+    monkeypatch.setattr(multiprocessing.connection, "wait", wait)
+    worker.terminate()
+    until = time.monotonic() + 10
+    while _workers._exists(worker.pid) and worker.exitcode is None and time.monotonic() < until:
+        time.sleep(0.001)
+    assert registry.clean(timeout=5).deadline_passed is False
+
+
+def test_a_queue_that_a_worker_reads_too_is_left_to_it() -> None:
+    """Its lock is held: what is in the pipe stays there, and does not make the waiting spin."""
+    registry, got = Registry(), list[int]()
+    queue = registry.register(SPAWN.SimpleQueue(), on_item=got.append)
+    worker = sleeping_worker(registry)
+    queue.put(1)
+    queue._rlock.acquire()
+    report = registry.clean(timeout=3)
+    assert worker.exitcode == -signal.SIGTERM
+    assert (got, report.delivered) == ([1], 1)  # Once the worker had ended, nobody could hold it.
+
+
+def test_what_is_registered_by_nobody_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inspect.currentframe", lambda: None)
+    registry = Registry()
+    registry.register(SPAWN.Lock())
+    assert registry.clean().resources[0].name == "lock"
+
+
+def test_disabled_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    registry = Registry()
+    lock = registry.register(SPAWN.Lock())
+    assert lock not in registry
+    assert registry.clean().resources == []
+
+
+def test_spent_entries() -> None:
+    ended, closed = SPAWN.Process(target=os.getpid), SPAWN.Process(target=os.getpid)
+    for process in (ended, closed):
+        process.start()
+        process.join(20)
+    closed.close()
+    queue = SPAWN.Queue()
+    queue.close()
+    spent = [
+        _plan.Entry(ended, "process", ""),
+        _plan.Entry(closed, "process", ""),
+        _plan.Entry(queue, "queue", ""),
+    ]
+    assert all(_registry._is_spent(entry) for entry in spent)
+    lock = SPAWN.Lock()
+    assert not _registry._is_spent(_plan.Entry(lock, "lock", ""))
+    names = [*_cpython.semaphore_names_of(lock), *_cpython.semaphore_names_of(queue)]
+    _cpython.unlink(_cpython.Snapshot().claim(names))
+
+
+def test_a_process_registered_too_late_is_left_as_it_is() -> None:
+    registry = Registry()
+    registry.begin_shutdown()
+    process = SPAWN.Process(target=print)
+    with pytest.raises(RuntimeError, match="while a clean-up is under way"):
+        registry.register(process)
+    registry.end_shutdown()
+    assert process.pid is None
+
+
+class Uncountable(stdlib_queue.Queue):  # type: ignore[type-arg]
+    """A queue as on macOS, where the count of a semaphore cannot be had."""
+
+    def qsize(self) -> int:
+        """Be of unknown size."""
+        raise NotImplementedError
+
+
+def test_items_that_cannot_be_counted() -> None:
+    assert _cpython.items_in_flight(Uncountable()) is None
+
+
+def test_a_descriptor_that_cannot_be_read_has_ended() -> None:
+    reader, writer = os.pipe()
+    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+        assert pipe.read_without_lock()
+        os.close(pipe._own_fd or 0)
+        pipe._own_fd = writer  # Not open for reading.
+        assert pipe.read() == []
+        assert pipe.ended
+    os.close(reader)
+
+
+def test_no_write_lock_to_be_forced() -> None:
+    queue = SPAWN.Queue()
+    assert not _cpython.force_write_lock(queue)
+    queue._wlock.acquire()
+    assert _cpython.force_write_lock(queue)
+    assert not _cpython.force_write_lock(object())
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))

@@ -1,0 +1,267 @@
+"""Each private name of CPython, and that the clean-up works without each of them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import workers
+
+from asgi_mpclean import Process, Registry, _cpython, _drain
+from asgi_mpclean._cpython import AVAILABLE, NAMES, Feature, available_features, has_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPAWN = multiprocessing.get_context("spawn")
+
+ALL_NAMES = [(feature, owner, name) for feature, names in NAMES.items() for owner, name in names]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(owner, name) for _, owner, name in ALL_NAMES],
+    ids=[f"{getattr(owner, '__name__', owner)}.{name}" for _, owner, name in ALL_NAMES],
+)
+def test_the_name_is_there_in_this_python(owner: object, name: str) -> None:
+    assert has_name(owner, name)
+
+
+@pytest.mark.parametrize(
+    ("feature", "index"),
+    [(feature, index) for feature, names in NAMES.items() for index in range(len(names))],
+)
+def test_a_missing_name_switches_its_feature_off(
+    feature: Feature, index: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, _ = NAMES[feature][index]
+    broken = [*NAMES[feature]]
+    broken[index] = (owner, "_gone_in_a_later_python")
+    monkeypatch.setitem(NAMES, feature, tuple(broken))
+    assert available_features() == set(Feature) - {feature}
+
+
+@pytest.fixture
+def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
+    """Do without a feature."""
+    feature: Feature = request.param
+    before = _cpython.Snapshot().names
+    AVAILABLE.discard(feature)
+    yield feature
+    AVAILABLE.add(feature)
+    if feature is Feature.SEMAPHORES:  # They were left to the exit of the interpreter.
+        left = _cpython.Snapshot()
+        _cpython.unlink(left.claim(left.names - before))
+
+
+def wait_until_sent(queue: Any) -> None:
+    until = time.monotonic() + 10
+    while queue._buffer and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_without_a_feature_the_items_are_delivered_all_the_same(
+    without: Feature, kind: str
+) -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(getattr(SPAWN, kind)(), on_item=got.append)
+    for number in range(20):
+        queue.put(number)
+    if without is Feature.BACKLOG and kind != "SimpleQueue":
+        # Python has no public way to take an unsent item back: it is sent first, or lost.
+        wait_until_sent(queue)
+    report = registry.clean(timeout=3)
+    assert got == list(range(20))
+    assert (report.delivered, report.dropped, report.closed) == (20, 0, 1)
+    assert not report.deadline_passed
+    if without is Feature.SEMAPHORES:
+        assert report.semaphores == 0
+    else:
+        assert report.semaphores == {"Queue": 3, "JoinableQueue": 8, "SimpleQueue": 2}[kind]
+
+
+@pytest.mark.usefixtures("without")
+@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+def test_without_a_feature_workers_are_ended_all_the_same() -> None:
+    registry = Registry()
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.sleep, args=(ready,)))
+    own = registry.Process(target=workers.sleep, args=(ready,))
+    worker.start()
+    own.start()
+    assert ready.wait(20)
+    report = registry.clean(timeout=3)
+    assert report.forced == 2
+    assert not worker.is_alive()
+    assert not own.is_alive()
+
+
+@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
+    queue = SPAWN.Queue()
+    queue.put(1)
+    wait_until_sent(queue)
+    report = Registry().clean(timeout=3, discover=True)
+    assert report.dropped == (0 if without is Feature.DISCOVERY else 1)
+    _cpython.leave_feeder(queue, forget=False)
+    _cpython.close(queue, 1)
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+def test_without_a_feature_a_process_keeps_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cpython.features, "AVAILABLE", AVAILABLE)
+    AVAILABLE.discard(Feature.CHILDREN)
+    try:
+        process = Process(target=os.getpid, ctx=SPAWN)
+        assert _cpython.is_child(process)
+        process.start()
+        process.join(20)
+        assert _cpython.is_child(process)
+        process.close()
+        assert not _cpython.is_child(process)
+    finally:
+        AVAILABLE.add(Feature.CHILDREN)
+
+
+# The pipe without /proc -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be on a system without /proc, or out of descriptors."""
+
+    def fail(*_args: object) -> int:
+        msg = "no /proc here"
+        raise OSError(msg)
+
+    monkeypatch.setattr(os, "open", fail)
+
+
+@pytest.mark.usefixtures("no_proc")
+def test_without_proc_a_lock_whose_holder_is_dead_keeps_its_items() -> None:
+    """Reading past it could block there, which is worse; the items are counted."""
+    registry = Registry()
+    queue: Any = registry.register(SPAWN.Queue(), on_item=print)
+    queue._rlock.acquire()
+    for number in range(3):
+        queue.put(number)
+    wait_until_sent(queue)
+    report = registry.clean(timeout=2)
+    assert (report.delivered, report.dropped) == (0, 3)
+    assert report.seconds < 1
+
+
+@pytest.mark.usefixtures("no_proc")
+@pytest.mark.parametrize(("count", "size"), [(0, 1), (2000, 1024), (2, 1 << 20)])
+def test_without_proc_everything_is_delivered(count: int, size: int) -> None:
+    got: list[tuple[int, bytes]] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    for number in range(count):
+        queue.put((number, b"x" * size))
+    report = registry.clean()
+    assert [number for number, _ in got] == list(range(count))
+    assert report.delivered == count
+
+
+@pytest.mark.parametrize(
+    ("data", "frames", "torn"),
+    [
+        (b"", [], False),
+        (b"\0\0\0\1a", [b"a"], False),
+        (b"\0\0\0\0", [b""], False),
+        (b"\0\0\0\1a\0\0\0\2bc", [b"a", b"bc"], False),
+        (b"\0\0\0\1a\0\0", [b"a"], True),
+        (b"\0\0\0\2a", [], True),
+        (b"\xff\xff\xff\xff\0\0\0\0\0\0\0\3abc", [b"abc"], False),
+        (b"\xff\xff\xff\xff\0\0\0\0", [], True),
+    ],
+)
+def test_frames(data: bytes, frames: list[bytes], torn: bool) -> None:
+    whole = _drain.FrameParser()
+    assert (whole.feed(data), whole.torn) == (frames, torn)
+    single = _drain.FrameParser()
+    split = [frame for byte in data for frame in single.feed(bytes([byte]))]
+    assert (split, single.torn) == (frames, torn)
+
+
+def test_what_makes_no_sense_is_not_read_on() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"\0\0\0\1a\xff\xff\xff\x00garbage")
+    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+        assert pipe.read_without_lock()
+        assert pipe.read() == [b"a"]
+        assert pipe.read() == []
+        assert pipe.drop_torn_frame()
+    os.close(writer)
+    os.close(reader)
+
+
+def test_a_pipe_without_writers_has_ended() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"\0\0\0\1a")
+    os.close(writer)
+    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+        assert _drain.bytes_in_pipe(reader) == 5
+        assert pipe.read() == [b"a"]
+        assert pipe.read() == []
+        assert pipe.has_ended()
+    os.close(reader)
+    assert _drain.bytes_in_pipe(reader) == 0
+
+
+# Semaphores and the resource tracker ------------------------------------------------------------
+
+
+def test_a_semaphore_already_unlinked_is_unregistered_all_the_same(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    registry = Registry()
+    lock = registry.register(SPAWN.Lock())
+    (name,) = _cpython.semaphore_names_of(lock)
+    os.unlink(f"/dev/shm/sem.{name[1:]}")
+    assert registry.clean().resources[0].outcome == "unlinked"
+    assert name not in _cpython.Snapshot().names
+    assert capfd.readouterr().err == ""
+
+
+def test_each_semaphore_is_claimed_once() -> None:
+    lock = SPAWN.Lock()
+    names = _cpython.semaphore_names_of(lock)
+    first, second = _cpython.Snapshot(), _cpython.Snapshot()
+    assert first.claim(names) == names
+    assert second.claim(names) == []
+    assert first.claim(names) == []
+    assert _cpython.unlink(names) == 1
+
+
+@pytest.mark.parametrize("gone", ["tracker", "file descriptor"])
+def test_a_tracker_that_is_gone_is_no_error(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = multiprocessing.resource_tracker._resource_tracker
+    lock = SPAWN.Lock()
+    names = _cpython.semaphore_names_of(lock)
+    assert _cpython.Snapshot().claim(names) == names
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker, "_fd", writer if gone == "tracker" else None)
+        assert _cpython.unlink(names) == 1
+    os.close(writer)
+    multiprocessing.resource_tracker.unregister(names[0], "semaphore")
+
+
+def test_a_thousand_semaphores_are_unregistered_in_whole_lines() -> None:
+    registry = Registry()
+    for _ in range(1000):
+        registry.register(SPAWN.Lock(), name="lock")
+        assert len(registry) > 0
+    held = list(registry)
+    report = registry.clean()
+    assert report.semaphores == len(held)

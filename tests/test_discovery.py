@@ -1,0 +1,132 @@
+"""What nobody registered is found when the process goes away, and only then."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import time
+from typing import Any
+
+import pytest
+import workers
+
+import asgi_mpclean
+from asgi_mpclean import Registry, _cpython
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+
+
+def clean_as_if_going_away(timeout: float = 5) -> asgi_mpclean.CleanupReport:
+    return Registry().clean(timeout=timeout, discover=True)
+
+
+def test_queues_semaphores_and_workers_are_found(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    results, lock = context.Queue(), context.Lock()
+    worker = context.Process(target=workers.fill, args=(results, 300), name="filler")
+    worker.start()
+    assert results.get(timeout=20)[0] == 0
+    report = clean_as_if_going_away()
+    kinds = {entry.kind: entry for entry in report.resources}
+    assert not any(entry.registered for entry in report.resources)
+    assert kinds["Queue"].dropped == 299
+    assert "filler" in {entry.name for entry in report.resources}
+    assert report.joined == 1
+    assert report.semaphores == (0 if method == "fork" else 4)
+    assert not _cpython.semaphore_names_of(lock) or method != "fork"
+    _cpython.close(results, 1)
+
+
+def test_only_when_asked() -> None:
+    queue = SPAWN.Queue()
+    assert Registry().clean().resources == []
+    queue.put(1)
+    assert queue.get(timeout=10) == 1
+    asgi_mpclean.register(queue)
+
+
+def test_what_other_registries_hold_is_cleaned_with_its_options() -> None:
+    other, got = Registry(), list[int]()
+    queue = other.register(SPAWN.Queue(), on_item=got.append)
+    queue.put(1)
+    report = clean_as_if_going_away()
+    assert (got, report.delivered, len(other)) == ([1], 1, 0)
+    other.clean()
+
+
+def test_a_queue_that_nobody_refers_to_and_whose_feeder_is_blocked() -> None:
+    queue = SPAWN.Queue()
+    for _ in range(100):
+        queue.put(b"x" * 10_000)
+    feeder = _cpython.feeder(queue)
+    del queue
+    report = clean_as_if_going_away()
+    assert [(entry.kind, entry.dropped) for entry in report.resources] == [
+        ("UnreferencedQueue", 100)
+    ]
+    assert clean_as_if_going_away().resources == []
+    assert feeder is not None
+    feeder.join(10)
+    assert not feeder.is_alive()
+
+
+def test_an_unreferenced_queue_whose_feeder_ends_in_between() -> None:
+    for _ in range(30):
+        queue = SPAWN.Queue()
+        queue.put(1)
+        del queue  # The feeder is told to send it, close the pipe and end.
+        report = clean_as_if_going_away()
+        assert report.dropped <= 1
+        assert report.seconds < 1
+
+
+def test_what_was_cleaned_is_not_found_again() -> None:
+    queue = SPAWN.Queue()
+    assert len(clean_as_if_going_away().resources) == 1
+    assert clean_as_if_going_away().resources == []
+    _cpython.close(queue, 1)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_pool_is_ended(busy: bool) -> None:
+    pool = SPAWN.Pool(2, initializer=asgi_mpclean.worker_init)
+    assert pool.apply(abs, (-1,)) == 1
+    if busy:
+        pool.apply_async(time.sleep, (600,))
+    report = clean_as_if_going_away(3)
+    assert report.seconds < 3.5
+    assert not multiprocessing.active_children()
+    del pool
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_executor_is_ended(busy: bool) -> None:
+    executor = concurrent.futures.ProcessPoolExecutor(2, mp_context=SPAWN)
+    assert executor.submit(abs, -1).result(30) == 1
+    pending = [executor.submit(time.sleep, 600) for _ in range(8)] if busy else []
+    report = clean_as_if_going_away(3)
+    assert report.seconds < 3.5
+    assert not multiprocessing.active_children()
+    executor.shutdown()  # Its manager thread has ended, so that this does not hang.
+    assert all(future.done() for future in pending)
+
+
+def test_a_manager_is_ended() -> None:
+    manager = SPAWN.Manager()
+    shared = manager.dict(answer=42)
+    assert shared["answer"] == 42
+    report = clean_as_if_going_away(3)
+    assert report.seconds < 3.5
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_imports_the_app_waits_until_its_results_are_read(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    results = asgi_mpclean.register(context.Queue())
+    worker = context.Process(target=workers.fill_as_an_app_does, args=(results, 300))
+    worker.start()
+    assert results.get(timeout=30)[0] == 0
+    time.sleep(1)  # Longer than the worker's own clean-up would take.
+    assert [results.get(timeout=10)[0] for _ in range(299)] == list(range(1, 300))
+    worker.join(20)
+    assert worker.exitcode == 0

@@ -1,0 +1,517 @@
+"""The conversation of server and app, by each way into an app, on asyncio and trio.
+
+Each case is written as the log of what the server and the app saw, in order, with the moment of the
+clean-up in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import multiprocessing
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from fastapi import FastAPI, Request
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+import asgi_mpclean
+from asgi_mpclean import MPCleanLifespan, Registry, attach, mpclean_lifespan
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from asgi_mpclean import CleanupReport
+
+SPAWN = multiprocessing.get_context("spawn")
+BACKENDS = ["asyncio", "trio"]
+DEFAULT = asgi_mpclean.clean.__self__  # type: ignore[attr-defined]  # the default registry
+NOT_CALLABLE: Any = 42
+NOTHING: Any = None
+
+
+async def nothing(_scope: Any, _receive: Any, _send: Any) -> None:
+    """Be an app."""
+
+
+class Driver:
+    """Runs an app's lifespan as a server does, and keeps the log."""
+
+    def __init__(self, **options: Any) -> None:
+        self.log: list[str] = []
+        self.registry = Registry()
+        self.mail = self.registry.register(SPAWN.Queue())
+        self.options = {"registry": self.registry, "on_report": self._on_report, **options}
+        self.state: dict[str, Any] = {}
+
+    def _on_report(self, _report: CleanupReport) -> None:
+        self.log.append("cleaned")
+
+    def wrap(self, app: Any) -> MPCleanLifespan:
+        return MPCleanLifespan(app, **self.options)
+
+    async def run(self, app: Any, *, shutdown: bool = True) -> None:
+        """Say startup, and shutdown once it has started; without shutdown, be cancelled."""
+        started = anyio.Event()
+        asked = 0
+
+        async def receive() -> dict[str, str]:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                return {"type": "lifespan.startup"}
+            if not shutdown:
+                await anyio.sleep_forever()
+            await started.wait()
+            return {"type": "lifespan.shutdown"}
+
+        async def send(message: dict[str, Any]) -> None:
+            self.log.append(message["type"].removeprefix("lifespan."))
+            started.set()
+
+        async with anyio.create_task_group() as tasks:
+            scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
+
+            async def serve() -> None:
+                try:
+                    await app(scope, receive, send)
+                except Exception as error:  # noqa: BLE001 - a server logs it
+                    self.log.append(f"raised {error}")
+                finally:
+                    started.set()
+
+            tasks.start_soon(serve)
+            if not shutdown:
+                await started.wait()
+                tasks.cancel_scope.cancel()
+
+
+def run(driver: Driver, app: Any, backend: str, *, shutdown: bool = True) -> list[str]:
+    async def main() -> None:
+        with anyio.fail_after(20):
+            await driver.run(app, shutdown=shutdown)
+
+    anyio.run(main, backend=backend)
+    return driver.log
+
+
+# Apps, by what they do --------------------------------------------------------------------------
+
+
+def well_behaved(driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        for stage in ("startup", "shutdown"):
+            message = await receive()
+            assert message["type"] == f"lifespan.{stage}"
+            driver.log.append(f"app {stage}")
+            await send({"type": f"lifespan.{stage}.complete"})
+
+    return app
+
+
+def knows_no_lifespan(_driver: Driver) -> Any:
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        assert scope["type"] == "http"
+
+    return app
+
+
+def returns_at_once(_driver: Driver) -> Any:
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        return
+
+    return app
+
+
+def returns_after_startup(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+    return app
+
+
+def startup_raises(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, _send: Any) -> None:
+        await receive()
+        msg = "no database"
+        raise OSError(msg)
+
+    return app
+
+
+def startup_fails(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    return app
+
+
+def startup_fails_and_raises(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+        msg = "no database"
+        raise OSError(msg)
+
+    return app
+
+
+def shutdown_fails(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "no database"})
+
+    return app
+
+
+def shutdown_raises(_driver: Driver) -> Any:
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        msg = "no database"
+        raise OSError(msg)
+
+    return app
+
+
+COMPLETE = ["startup.complete", "cleaned", "shutdown.complete"]
+
+CONVERSATIONS = [
+    (
+        well_behaved,
+        ["app startup", "startup.complete", "app shutdown", "cleaned", "shutdown.complete"],
+    ),
+    (knows_no_lifespan, COMPLETE),
+    (returns_at_once, COMPLETE),
+    (returns_after_startup, COMPLETE),
+    (startup_raises, ["cleaned", "raised no database"]),
+    (startup_fails, ["cleaned", "startup.failed"]),
+    (startup_fails_and_raises, ["cleaned", "startup.failed", "raised no database"]),
+    (shutdown_fails, ["startup.complete", "cleaned", "shutdown.failed"]),
+    (shutdown_raises, ["startup.complete", "cleaned", "raised no database"]),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("app", "log"), CONVERSATIONS, ids=[app.__name__ for app, _ in CONVERSATIONS]
+)
+def test_the_conversation(app: Callable[[Driver], Any], log: list[str], backend: str) -> None:
+    driver = Driver()
+    assert run(driver, driver.wrap(app(driver)), backend) == log
+    assert driver.state["mpclean"] is driver.registry
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("app", [well_behaved, knows_no_lifespan])
+def test_cancelled_it_cleans_up_all_the_same(app: Callable[[Driver], Any], backend: str) -> None:
+    driver = Driver()
+    run(driver, driver.wrap(app(driver)), backend, shutdown=False)
+    assert driver.log[-1] == "cleaned"
+
+
+def test_cancelled_again_while_cleaning_it_still_finishes() -> None:
+    import asyncio  # noqa: PLC0415 - only here a task is cancelled the native way
+
+    driver, free = Driver(), threading.Event()
+    mail = driver.registry.register(SPAWN.Queue(), on_item=lambda _: free.wait(5))
+    mail.put(1)
+
+    async def main() -> None:
+        started, asked = asyncio.Event(), 0
+
+        async def receive() -> dict[str, str]:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                await asyncio.sleep(60)
+            return {"type": "lifespan.startup"}
+
+        async def send(_message: Any) -> None:
+            started.set()
+
+        app = driver.wrap(well_behaved(driver))
+        task = asyncio.ensure_future(app({"type": "lifespan"}, receive, send))
+        await started.wait()
+        task.cancel()
+        await asyncio.sleep(0.05)  # It is cleaning up now, in a thread.
+        threading.Timer(0.2, free.set).start()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert driver.log[-1] == "cleaned"
+
+    asyncio.run(main())
+    assert len(driver.registry) == 0
+
+
+# As lifespan= -----------------------------------------------------------------------------------
+
+
+def user_lifespans(log: list[str]) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Each way to use mpclean_lifespan, given its options."""
+
+    async def generator(_app: Any) -> AsyncIterator[dict[str, str]]:
+        log.append("enter")
+        yield {"db": "open"}
+        log.append("exit")
+
+    context = contextlib.asynccontextmanager(generator)
+    return {
+        "alone": lambda options: mpclean_lifespan(**options),
+        "around a generator function": lambda options: mpclean_lifespan(generator, **options),
+        "around a context manager": lambda options: mpclean_lifespan(context, **options),
+        "decorator": lambda options: mpclean_lifespan(**options)(generator),
+    }
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("framework", [Starlette, FastAPI])
+@pytest.mark.parametrize("way", list(user_lifespans([])))
+def test_as_lifespan(way: str, framework: Any, backend: str) -> None:
+    driver = Driver()
+    lifespan = user_lifespans(driver.log)[way](driver.options)
+    log = run(driver, framework(lifespan=lifespan), backend)
+    users = ["enter", "exit"] if way != "alone" else []
+    assert log == [*users[:1], "startup.complete", *users[1:], "cleaned", "shutdown.complete"]
+    assert driver.state["mpclean"] is driver.registry
+    assert driver.state.get("db") == (None if way == "alone" else "open")
+
+
+def test_the_bare_decorator() -> None:
+    @mpclean_lifespan
+    async def lifespan(_app: Any) -> AsyncIterator[dict[str, int]]:
+        """The user's own words."""
+        yield {"answer": 42}
+
+    assert lifespan.__doc__ == "The user's own words."
+    with TestClient(Starlette(lifespan=lifespan)) as client:
+        assert client.app_state == {"answer": 42, "mpclean": DEFAULT}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("where", ["enter", "exit"])
+def test_a_lifespan_that_raises_is_cleaned_up_after(where: str, backend: str) -> None:
+    driver = Driver()
+
+    async def lifespan(_app: Any) -> AsyncIterator[None]:
+        if where == "enter":
+            msg = "no database"
+            raise OSError(msg)
+        yield
+        msg = "no database"
+        raise OSError(msg)
+
+    log = run(driver, Starlette(lifespan=mpclean_lifespan(lifespan, **driver.options)), backend)
+    stage = "startup" if where == "enter" else "shutdown"
+    assert log[-3:] == ["cleaned", f"{stage}.failed", "raised no database"]
+
+
+@pytest.mark.parametrize("how", ["wrapper", "middleware", "attach", "attach twice", "lifespan"])
+def test_the_registry_is_in_the_requests_state(how: str) -> None:
+    async def answer(request: Request) -> JSONResponse:
+        registry = request.state.mpclean
+        registry.register(SPAWN.Lock())
+        return JSONResponse(len(registry))
+
+    registry = Registry()
+    routes = [Route("/", answer)]
+    options: dict[str, Any] = {"registry": registry}
+    app: Any = Starlette(
+        routes=routes, lifespan=mpclean_lifespan(**options) if how == "lifespan" else None
+    )
+    if how == "wrapper":
+        app = MPCleanLifespan(app, **options)
+    elif how == "middleware":
+        app.add_middleware(MPCleanLifespan, **options)
+    elif how.startswith("attach"):
+        for _ in range(1 + (how == "attach twice")):
+            attach(app, **options)
+        assert len(app.user_middleware) == 1
+    with TestClient(app) as client:
+        assert client.get("/").json() == 1
+        assert len(registry) == 1
+        if how == "attach":
+            attach(app, **options)  # Started: adding a middleware would raise.
+    assert len(registry) == 0
+
+
+def test_an_unregistered_queue_survives_a_test_client() -> None:
+    mail = SPAWN.Queue()
+    with TestClient(MPCleanLifespan(Starlette())):
+        pass
+    mail.put(1)
+    assert mail.get(timeout=10) == 1
+    asgi_mpclean.register(mail)
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_other_scopes_pass_through_untouched(kind: str) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    async def app(*args: Any) -> None:
+        seen.append(args)
+
+    wrapped = MPCleanLifespan(app)
+    args: tuple[Any, ...] = ({"type": kind}, object(), object())
+
+    async def main() -> None:
+        await wrapped(*args)
+
+    anyio.run(main)
+    assert all(got is given for got, given in zip(seen[0], args, strict=True))
+    assert args[0] == {"type": kind}
+
+
+def test_servers_take_it_for_an_asgi_3_app() -> None:
+    assert inspect.iscoroutinefunction(MPCleanLifespan(nothing).__call__)
+
+
+# Signals during a lifespan in the main thread ---------------------------------------------------
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,), ()])
+def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    found = {number: signal.getsignal(number) for number in previous}
+    driver = Driver(signals=signals)
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for number, handler in found.items():
+            assert (signal.getsignal(number) is handler) == (number not in signals)
+            signal.raise_signal(number)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    try:
+        log = run(driver, driver.wrap(app), "asyncio")
+        assert {number: signal.getsignal(number) for number in previous} == found
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    assert came == [signal.SIGINT, signal.SIGTERM]
+    # Told to stop before it has started, it is clean before the server hears that it has.
+    cleaned = ["cleaned", "startup.complete", "shutdown.complete"]
+    assert log == (cleaned if signals else COMPLETE)
+
+
+@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
+def test_told_to_stop_before_it_has_started(way: str) -> None:
+    """Some servers skip the shutdown then, so the app has its own before it is said to be up."""
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    try:
+        driver = Driver()
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: Any) -> AsyncIterator[None]:
+            signal.raise_signal(signal.SIGTERM)
+            driver.log.append("enter")
+            yield
+            driver.log.append("exit")
+
+        app: Any
+        if way == "lifespan":
+            app = Starlette(lifespan=mpclean_lifespan(lifespan, **driver.options))
+        else:
+            app = driver.wrap(Starlette(lifespan=lifespan))
+        log = run(driver, app, "asyncio")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert log == ["enter", "exit", "cleaned", "startup.complete", "shutdown.complete"]
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with contextlib.ExitStack() as stack:
+            driver = Driver()
+            seen: list[Any] = []
+
+            async def app(_scope: Any, receive: Any, send: Any) -> None:
+                await receive()
+                seen.append(signal.getsignal(signal.SIGINT))
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+
+            stack.callback(signal.signal, signal.SIGINT, previous)
+            run(driver, driver.wrap(app), "asyncio")
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert seen == [signal.SIG_IGN]
+
+
+# Bad input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"timeout": 0}, ValueError, "timeout must be"),
+        ({"timeout": float("nan")}, ValueError, "timeout must be"),
+        ({"timeout": "5"}, ValueError, "timeout must be .* not '5'"),
+        ({"signals": 15}, TypeError, "signals must be a collection"),
+        ({"signals": "SIGTERM"}, TypeError, "signals must be a collection"),
+        ({"signals": ("SIGTERM",)}, TypeError, "not 'SIGTERM'"),
+        ({"signals": (True,)}, TypeError, "not True"),
+        ({"signals": (signal.SIGKILL,)}, ValueError, "signals that can be handled"),
+        ({"signals": (999,)}, ValueError, "not 999"),
+        ({"on_report": 1}, TypeError, "on_report must be callable, not 1"),
+        ({"registry": {}}, TypeError, r"registry must be an asgi_mpclean.Registry, not \{\}"),
+    ],
+)
+@pytest.mark.parametrize("way", ["wrapper", "lifespan", "attach"])
+def test_bad_options(options: dict[str, Any], error: type[Exception], words: str, way: str) -> None:
+    with pytest.raises(error, match=words):
+        if way == "wrapper":
+            MPCleanLifespan(nothing, **options)
+        elif way == "attach":
+            attach(Starlette(), **options)
+        else:
+            mpclean_lifespan(**options)
+
+
+async def not_a_lifespan(_app: Any) -> None:
+    """Is a coroutine function, without a yield."""
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: MPCleanLifespan(NOT_CALLABLE),
+            "app must be an ASGI app, which is callable, not 42",
+        ),
+        (lambda: MPCleanLifespan(NOTHING), "not None"),
+        (lambda: mpclean_lifespan(NOT_CALLABLE), "lifespan must be an async generator function"),
+        (lambda: mpclean_lifespan(not_a_lifespan), "lifespan must be an async generator"),
+        (lambda: attach(print), r"app must have add_middleware\(\)"),
+    ],
+)
+def test_bad_apps(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+def test_the_wrapper_takes_its_options_by_name_only() -> None:
+    with pytest.raises(TypeError):
+        MPCleanLifespan(nothing, None)  # type: ignore[call-arg]
+    assert sys.version_info >= (3, 10)

@@ -1,0 +1,470 @@
+"""What is in a queue at the end is delivered, in order and once, or counted as dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.queues
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+import workers
+
+from asgi_mpclean import Registry, _cpython, _queues, _shutdown
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+
+
+class Unpicklable:
+    """Pickles, but does not unpickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_raise, ())
+
+
+def _raise() -> None:
+    msg = "does not unpickle"
+    raise ValueError(msg)
+
+
+def wait_until_sent(queue: Any) -> None:
+    """Wait until the feeder has sent everything."""
+    until = time.monotonic() + 10
+    while not _cpython.feeder_is_idle(queue, 1) and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue"])
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [(0, 1), (1, 1), (2000, 1024), (3, 1 << 20), (1, 20 << 20)],
+    ids=["empty", "one", "more than the pipe", "longer than the pipe", "20 MiB"],
+)
+def test_everything_is_delivered_in_order(method: str, kind: str, count: int, size: int) -> None:
+    got: list[tuple[int, bytes]] = []
+    registry = Registry()
+    queue = registry.register(
+        getattr(multiprocessing.get_context(method), kind)(), on_item=got.append
+    )
+    for number in range(count):
+        queue.put((number, b"x" * size))
+    report = registry.clean()
+    assert [number for number, _ in got] == list(range(count))
+    assert all(len(payload) == size for _, payload in got)
+    assert (report.delivered, report.dropped, report.closed) == (count, 0, 1)
+    assert not report.deadline_passed
+
+
+def test_the_order_holds_whatever_the_feeder_is_doing() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # So that the feeder takes items while we do.
+    try:
+        for _ in range(50):
+            got: list[int] = []
+            with Registry() as registry:
+                queue = registry.register(SPAWN.Queue(), on_item=got.append)
+                for number in range(1000):
+                    queue.put(number)
+            assert got == list(range(1000))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_a_very_long_item_is_delivered_within_the_deadline() -> None:
+    got: list[int] = []
+    with Registry() as registry:
+        queue = registry.register(SPAWN.Queue(), on_item=lambda item: got.append(len(item)))
+        queue.put(b"x" * (100 << 20))
+        wait_until_taken(queue)
+        report = registry.clean()
+    assert got == [100 << 20]
+    assert not report.deadline_passed
+
+
+def test_a_simple_queue_is_drained(method: str) -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(multiprocessing.get_context(method).SimpleQueue(), on_item=got.append)
+    for number in range(10):
+        queue.put(number)
+    assert registry.clean().delivered == 10
+    assert got == list(range(10))
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.0005, 0.005])
+def test_the_item_in_the_feeders_hand_is_not_lost(pause: float) -> None:
+    for _ in range(30):
+        got: list[int] = []
+        registry = Registry()
+        queue = registry.register(SPAWN.Queue(), on_item=got.append)
+
+        def produce(queue: Any = queue) -> None:
+            for number in range(50):
+                queue.put(number)
+
+        producer = threading.Thread(target=produce)
+        producer.start()
+        producer.join()
+        time.sleep(pause)  # The moment at which the feeder is met is what varies here.
+        registry.clean()
+        assert got == list(range(50))
+
+
+def test_a_bounded_queues_blocked_put_goes_on_and_is_delivered() -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(maxsize=1), on_item=got.append)
+    queue.put(0)
+    producer = threading.Thread(target=queue.put, args=(1,))
+    producer.start()
+    report = registry.clean()
+    producer.join(5)
+    assert not producer.is_alive()
+    # The second was not in the queue yet; it comes in any order, or after the last look.
+    assert sorted(got) in ([0], [0, 1])
+    assert report.dropped == 0
+
+
+def test_without_on_item_the_items_are_counted_and_warned_about(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), name="mail")
+    for number in range(7):
+        queue.put(number)
+    report = registry.clean()
+    assert (report.delivered, report.dropped) == (0, 7)
+    assert "Queue mail: 7 items dropped" in caplog.text
+
+
+def test_items_that_do_not_unpickle_are_dropped_and_the_rest_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    got: list[object] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), name="mail", on_item=got.append)
+    for item in (1, Unpicklable(), 2):
+        queue.put(item)
+    wait_until_sent(queue)
+    report = registry.clean()
+    assert got == [1, 2]
+    assert (report.delivered, report.dropped) == (2, 1)
+    assert "mail" in caplog.text
+    assert "does not unpickle" in caplog.text
+
+
+def test_an_on_item_that_raises_gets_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[int] = []
+
+    def on_item(item: int) -> None:
+        seen.append(item)
+        raise SystemExit(item)
+
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), name="mail", on_item=on_item)
+    for number in range(3):
+        queue.put(number)
+    report = registry.clean()
+    assert seen == [0, 1, 2]
+    assert (report.delivered, report.resources[0].failed) == (3, 3)
+    assert "mail: on_item failed for 3 items: SystemExit(0)" in caplog.text
+
+
+def test_an_on_item_that_blocks_is_left_behind_and_other_queues_are_not_held_up() -> None:
+    free, got = threading.Event(), list[int]()
+
+    def block(_item: object) -> None:
+        free.wait(30)
+
+    registry = Registry()
+    stuck = registry.register(SPAWN.Queue(), on_item=block)
+    other = registry.register(SPAWN.Queue(), on_item=got.append)
+    for number in range(3):
+        stuck.put(number)
+        other.put(number)
+    report = registry.clean(timeout=1)
+    free.set()
+    assert got == [0, 1, 2]
+    assert (report.delivered, report.dropped) == (3, 3)
+    assert report.seconds < 2
+
+
+class Broken(multiprocessing.queues.Queue):  # type: ignore[type-arg]
+    """A subclass that has ideas of its own."""
+
+    @property
+    def _rlock(self) -> Any:
+        msg = "no lock today"
+        raise OSError(msg)
+
+    @_rlock.setter
+    def _rlock(self, lock: Any) -> None:
+        self.reading = lock
+
+
+def test_a_queue_that_goes_wrong_does_not_stop_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    got: list[int] = []
+    registry = Registry()
+    registry.register(Broken(ctx=SPAWN), name="broken", on_item=print)
+    mail = registry.register(SPAWN.Queue(), on_item=got.append)
+    mail.put(1)
+    report = registry.clean()
+    assert got == [1]
+    assert "Broken broken: clean-up failed" in caplog.text
+    assert report.semaphores == 6
+
+
+def test_a_closed_queue_is_reported_as_such() -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    queue.close()
+    queue.join_thread()
+    report = registry.clean()
+    assert [entry.outcome for entry in report.resources] == ["already closed"]
+    assert (report.delivered, report.dropped, report.semaphores) == (0, 0, 3)
+
+
+def test_after_the_clean_up_a_queue_is_closed_and_its_feeder_ends() -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=print)
+    queue.put(1)
+    thread = _cpython.feeder(queue)
+    registry.clean()
+    with pytest.raises(ValueError, match="closed"):
+        queue.put(2)
+    assert thread is not None
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_many_feeders_end_behind_the_callers_back() -> None:
+    registry = Registry()
+    queues = [registry.register(SPAWN.Queue(), on_item=_ignore) for _ in range(40)]
+    for queue in queues:
+        queue.put(1)
+    threads = [thread for queue in queues if (thread := _cpython.feeder(queue))]
+    assert registry.clean().delivered == 40
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def _ignore(_item: object) -> None:
+    pass
+
+
+def wait_until_taken(queue: Any) -> None:
+    """Wait until the feeder has everything in hand that it can."""
+    until = time.monotonic() + 10
+    while queue._buffer and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+# Peers that died badly --------------------------------------------------------------------------
+
+
+def run_and_reap(target: Any, *args: Any) -> None:
+    ready = SPAWN.Event()
+    child = SPAWN.Process(target=target, args=(*args, ready))
+    child.start()
+    assert ready.wait(20)
+    child.join(20)
+
+
+@pytest.mark.parametrize("lock", ["_rlock", "_wlock", "_notempty"])
+def test_a_lock_whose_holder_is_dead_does_not_hold_the_items_back(lock: str) -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    if lock == "_notempty":
+        queue.put(0)
+        wait_until_sent(queue)
+        queue._notempty.acquire()  # As a `put` that is stuck on the lock of a dead joiner.
+    else:
+        run_and_reap(workers.die_holding, getattr(queue, lock))
+        queue.put(0)
+        wait_until_taken(queue)
+    report = registry.clean()
+    assert got == [0]
+    assert (report.delivered, report.dropped) == (1, 0)
+    assert report.seconds < 2
+    if lock == "_notempty":
+        queue._notempty.release()
+        _cpython.close(queue, 1)
+
+
+def test_a_torn_frame_is_counted_and_what_follows_is_saved() -> None:
+    got: list[int] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    queue.put(0)
+    wait_until_sent(queue)
+    run_and_reap(workers.half_a_frame, queue)
+    queue.put(1)
+    wait_until_taken(queue)
+    report = registry.clean()
+    assert got == [0, 1]
+    assert (report.delivered, report.dropped) == (2, 1)
+    assert report.seconds < 2
+
+
+def test_who_waits_in_join_is_woken() -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.JoinableQueue(), on_item=_ignore)
+    queue.put(1)
+    joiner = threading.Thread(target=queue.join, daemon=True)
+    joiner.start()
+    until = time.monotonic() + 10
+    while queue._cond._sleeping_count.get_value() == 0 and time.monotonic() < until:
+        time.sleep(0.001)
+    registry.clean()
+    joiner.join(5)
+    assert not joiner.is_alive()
+
+
+def test_a_thread_that_waits_in_get_is_let_go() -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue())
+    ended: list[type] = []
+
+    def consume() -> None:
+        try:
+            queue.get()
+        except (EOFError, OSError) as error:
+            ended.append(type(error))
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    until = time.monotonic() + 10
+    while not _cpython.threads_in_get() and time.monotonic() < until:
+        time.sleep(0.001)
+    registry.clean()
+    consumer.join(5)
+    assert ended
+
+
+def test_what_a_worker_still_writes_is_delivered(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    got: list[tuple[int, bytes]] = []
+    registry = Registry()
+    results = registry.register(context.Queue(), on_item=got.append)
+    child = registry.register(context.Process(target=workers.fill, args=(results, 100)))
+    child.start()
+    # The child's end is blocked by its feeder until we read.
+    report = registry.clean(timeout=20)
+    assert (report.delivered, report.joined, report.dropped) == (100, 1, 0)
+    assert [number for number, _ in got] == list(range(100))
+
+
+@pytest.mark.parametrize(("pause", "parts"), [(0.02, 10), (0.2, 4)])
+def test_an_item_that_is_being_written_is_waited_for(pause: float, parts: int) -> None:
+    got: list[bytes] = []
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    child = registry.register(SPAWN.Process(target=workers.slow_frame, args=(queue, pause, parts)))
+    child.start()
+    until = time.monotonic() + 20
+    while queue.empty() and time.monotonic() < until:
+        time.sleep(0.001)
+    report = registry.clean(timeout=10)
+    assert got == [b"x" * 1000]
+    assert (report.delivered, report.dropped, report.joined) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("going_away", [False, True])
+def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: bool) -> None:
+    registry, consumed, left = Registry(), list[int](), list[int]()
+    queue = registry.register(SPAWN.Queue(), on_item=left.append)
+    ended = threading.Event()
+
+    def consume() -> None:
+        with contextlib.suppress(EOFError, OSError, ValueError):
+            while True:
+                consumed.append(queue.get())
+                time.sleep(0.001)
+        ended.set()
+
+    thread = threading.Thread(target=consume, daemon=True)
+    thread.start()
+    for number in range(200):
+        queue.put(number)
+    report = _shutdown.clean_up(registry, trigger="test", going_away=going_away)
+    if going_away:  # A daemon thread is left where it is; it ends with the process.
+        _cpython.close_pipe(queue, only_writer=True)
+        _cpython.close(queue, 1)
+    assert ended.wait(10)
+    assert sorted(consumed + left) == list(range(200))
+    assert report.dropped == 0
+
+
+def test_a_thread_that_would_keep_the_process_alive_is_let_go() -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.Queue())
+    consumer = threading.Thread(target=_get, args=(queue,))
+    consumer.start()
+    until = time.monotonic() + 10
+    while id(queue) not in _cpython.threads_in_get() and time.monotonic() < until:
+        time.sleep(0.001)
+    _shutdown.clean_up(registry, trigger="test", going_away=True)
+    consumer.join(10)
+    assert not consumer.is_alive()
+
+
+def _get(queue: Any) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        queue.get()
+
+
+def test_a_child_cleans_up_its_own_at_its_end(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    answers, sent = multiprocessing.Pipe(duplex=False)
+    child = context.Process(target=workers.register_and_end, args=(sent, method))
+    child.start()
+    sent.close()
+    assert answers.recv_bytes() == b"item"
+    child.join(20)
+    assert child.exitcode == 0
+
+
+def test_what_cannot_be_flushed_from_a_copy_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    queue = SPAWN.Queue()
+    queue._opid = -1  # Somebody else's.
+    registry.register(queue, name="mail")
+    for _ in range(3):
+        queue.put(b"x" * 100_000)  # More than the pipe holds, and nobody reads.
+    report = registry.clean(timeout=0.5)
+    assert report.resources[0].outcome == "copy closed"
+    assert report.saved + report.dropped == 3
+    assert report.dropped >= 2
+    assert report.seconds < 1.5
+    monkeypatch.undo()
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+def test_a_copy_that_nobody_reads_does_not_hold_up_the_others() -> None:
+    registry, got = Registry(), list[int]()
+
+    def on_item(item: int) -> None:
+        time.sleep(0.01)
+        got.append(item)
+
+    mail = registry.register(SPAWN.Queue(), on_item=on_item)
+    for number in range(50):
+        mail.put(number)
+    copy = SPAWN.Queue()
+    copy._opid = -1  # Somebody else's.
+    registry.register(copy)
+    for _ in range(3):
+        copy.put(b"x" * 100_000)
+    report = registry.clean(timeout=2)
+    assert (got, report.delivered) == (list(range(50)), 50)
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(copy)))
+
+
+def test_limits_are_what_the_docstrings_say() -> None:
+    assert _queues.STALLED < _queues.ABANDONED

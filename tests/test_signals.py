@@ -1,0 +1,304 @@
+"""Scripts in processes of their own: real signals, real exits, and what is left afterwards.
+
+Each script registers a queue with three items and one worker that is not registered, then waits for
+its end. What it printed is compared whole.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parent
+
+PROLOGUE = """
+import multiprocessing, os, signal, sys, threading, time, atexit, logging
+sys.path.insert(0, {here!r})
+import asgi_mpclean, workers
+ctx = multiprocessing.get_context("spawn")
+got = []
+def say(*words): print(*words, flush=True)
+def mail(on_item=lambda item: say("item", item)):
+    queue = asgi_mpclean.register(ctx.Queue(), on_item=on_item)
+    for number in range(3): queue.put(number)
+    return queue
+"""
+
+
+class Script:
+    """A Python script that runs until it is told to end."""
+
+    def __init__(self, body: str, *, before: Callable[[], None] | None = None) -> None:
+        source = PROLOGUE.format(here=str(HERE)) + textwrap.dedent(body)
+        self.process = subprocess.Popen(
+            # The scripts fork with threads on purpose.
+            [sys.executable, "-u", "-W", "ignore::DeprecationWarning", "-c", source],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=before,  # noqa: PLW1509 - no threads yet
+        )
+
+    def ready(self) -> Script:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+        return self
+
+    def send(self, signum: int) -> Script:
+        self.process.send_signal(signum)
+        return self
+
+    def end(self, timeout: float = 20) -> tuple[int, list[str]]:
+        """Return the exit status and the lines printed, those of the resource tracker included."""
+        try:
+            output, _ = self.process.communicate(timeout=timeout)
+        finally:
+            self.process.kill()
+        return self.process.returncode, output.splitlines()
+
+
+DELIVERED = ["item 0", "item 1", "item 2"]
+WAIT = 'say("ready")\nwhile True: time.sleep(60)\n'
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_that_would_kill_cleans_up_first(name: str) -> None:
+    signum = getattr(signal, name)
+    status, lines = Script("queue = mail()\n" + WAIT).ready().send(signum).end()
+    assert (status, lines) == (-signum, DELIVERED)
+
+
+def test_ctrl_c_in_a_script_keeps_its_traceback_and_status() -> None:
+    status, lines = Script("queue = mail()\n" + WAIT).ready().send(signal.SIGINT).end()
+    assert status == -signal.SIGINT
+    assert lines[0].startswith("Traceback")
+    assert lines[-4:] == ["KeyboardInterrupt", *DELIVERED]
+
+
+def test_an_ignored_sighup_stays_ignored() -> None:
+    """As under nohup."""
+
+    def nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    body = "queue = mail()\n" + WAIT
+    script = Script(body, before=nohup).ready().send(signal.SIGHUP).send(signal.SIGTERM)
+    assert script.end() == (-signal.SIGTERM, DELIVERED)
+
+
+def test_somebody_elses_handler_is_left_alone() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+    queue = mail()
+    """
+    status, lines = Script(textwrap.dedent(body) + WAIT).ready().send(signal.SIGTERM).end()
+    assert (status, lines) == (7, DELIVERED)
+
+
+def test_no_handler_is_installed_from_another_thread() -> None:
+    body = """
+    thread = threading.Thread(target=mail)
+    thread.start(); thread.join()
+    say(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+    """
+    assert Script(body).end() == (0, ["True", *DELIVERED])
+
+
+def test_when_nothing_is_registered_any_more_the_signal_is_as_before() -> None:
+    body = """
+    queue = mail()
+    asgi_mpclean.clean()
+    say([signal.getsignal(s) == signal.SIG_DFL for s in (signal.SIGTERM, signal.SIGHUP)])
+    """
+    assert Script(body).end() == (0, [*DELIVERED, "[True, True]"])
+
+
+def test_the_end_of_the_script_cleans_up() -> None:
+    assert Script("queue = mail()").end() == (0, DELIVERED)
+
+
+def test_an_exit_from_another_thread_cleans_up() -> None:
+    body = """
+    queue = mail()
+    thread = threading.Thread(target=lambda: (atexit._run_exitfuncs(), os._exit(3)))
+    thread.start()
+    thread.join()
+    """
+    assert Script(body).end() == (3, DELIVERED)
+
+
+def test_an_on_item_that_blocks_at_exit_is_bounded() -> None:
+    body = """
+    asgi_mpclean.MPCleanLifespan(print, timeout=1)
+    logging.basicConfig(format="%(message)s")
+    queue = mail(on_item=lambda item: time.sleep(60))
+    """
+    status, lines = Script(body).end()
+    assert status == 0
+    assert "3 items dropped" in lines[0]
+
+
+def test_a_script_whose_pipe_is_full_ends() -> None:
+    body = """
+    queue = asgi_mpclean.register(ctx.Queue(), on_item=got.append)
+    for number in range(2000): queue.put(b"x" * 1024)
+    atexit.unregister(asgi_mpclean._shutdown._at_exit)
+    atexit.register(lambda: say(len(got)))
+    atexit.register(asgi_mpclean._shutdown._at_exit)
+    """
+    assert Script(body).end() == (0, ["2000"])
+
+
+def test_without_a_lifespan_an_unregistered_worker_is_waited_for_as_python_does() -> None:
+    body = """
+    queue = mail()
+    event = ctx.Event()
+    results = ctx.Queue()
+    worker = ctx.Process(target=workers.fill, args=(results, 3))
+    worker.start()
+    results.get()
+    """
+    assert Script(body).end() == (0, DELIVERED)
+
+
+def test_with_a_wrapped_app_what_is_not_registered_is_found_at_exit() -> None:
+    body = """
+    asgi_mpclean.MPCleanLifespan(print, on_report=lambda report: say(report.trigger))
+    results = ctx.Queue()
+    worker = ctx.Process(target=workers.fill, args=(results, 1000))
+    worker.start()
+    results.get()
+    """
+    status, lines = Script(body).end()
+    # Not registered, the worker's 999 other results have nobody to go to, which is said.
+    assert status == 0
+    assert lines == ["Queue unregistered 1: 999 items dropped", "exit"]
+
+
+def test_a_signal_during_the_clean_up_comes_after_it() -> None:
+    body = """
+    def on_item(item):
+        if item == 0: os.kill(os.getpid(), signal.SIGTERM)
+        say("item", item)
+    queue = mail(on_item)
+    asgi_mpclean.clean()
+    say("never")
+    """
+    assert Script(body).end() == (-signal.SIGTERM, DELIVERED)
+
+
+def test_ctrl_c_during_the_clean_up_comes_after_it() -> None:
+    body = """
+    def on_item(item):
+        if item == 0: os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        say("item", item)
+    queue = mail(on_item)
+    try:
+        asgi_mpclean.clean()
+    except KeyboardInterrupt:
+        say("interrupted")
+    """
+    assert Script(body).end() == (0, [*DELIVERED, "interrupted"])
+
+
+def test_a_signal_in_the_middle_of_a_put_does_not_deadlock() -> None:
+    body = """
+    queue = mail()
+    queue._notempty.acquire()  # As if the signal came while the main thread was inside put().
+    """
+    status, lines = Script(textwrap.dedent(body) + WAIT).ready().send(signal.SIGTERM).end()
+    assert (status, lines) == (-signal.SIGTERM, DELIVERED)
+
+
+def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
+    body = """
+    queue = mail()
+    pid = os.fork()
+    if pid == 0:
+        while True: time.sleep(60)
+    os.kill(pid, signal.SIGTERM)
+    _, status = os.waitpid(pid, 0)
+    say(os.waitstatus_to_exitcode(status))
+    """
+    assert Script(body).end() == (0, ["-15", *DELIVERED])
+
+
+def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost() -> None:
+    body = """
+    queue = mail()
+    fork = multiprocessing.get_context("fork")
+    codes = set()
+    for _ in range(200):
+        child = fork.Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(5)
+        codes.add(child.exitcode)
+    say(codes)
+    """
+    assert Script(body).end(60) == (0, ["{-15}", *DELIVERED])
+
+
+def test_disabled_the_library_does_nothing() -> None:
+    env = {**os.environ, "ASGI_MPCLEAN_DISABLE": "1"}
+    body = PROLOGUE.format(here=str(HERE)) + "queue = mail()\n" + WAIT
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", body],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGTERM
+    assert "item" not in output
+    assert "There appear to be 3 leaked semaphore objects" in output
+
+
+# execv ------------------------------------------------------------------------------------------
+
+
+def test_execv_cleans_up_first_and_leaves_no_zombie() -> None:
+    body = """
+    queue = mail()
+    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import workers; workers.zombies()"
+    arguments = [sys.executable, "-u", "-c", code, os.path.dirname(workers.__file__)]
+    asgi_mpclean.execv(sys.executable, arguments)
+    """
+    assert Script(body).end() == (0, [*DELIVERED, "no children"])
+
+
+@pytest.mark.parametrize(
+    ("path", "args", "error"),
+    [
+        ("/nowhere/python", ["python"], "FileNotFoundError"),
+        ("/tmp", ["python"], "PermissionError"),
+        (__file__, ["python"], "PermissionError"),
+        (sys.executable, [], "ValueError"),
+    ],
+    ids=["missing", "folder", "not executable", "no arguments"],
+)
+def test_execv_that_cannot_work_cleans_nothing(path: str, args: list[str], error: str) -> None:
+    body = f"""
+    queue = mail()
+    try:
+        asgi_mpclean.execv({path!r}, {args!r})
+    except Exception as error:
+        say(type(error).__name__, len(asgi_mpclean.clean.__self__))
+    """
+    assert Script(body).end() == (0, [f"{error} 1", *DELIVERED])

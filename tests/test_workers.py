@@ -1,0 +1,291 @@
+"""Workers are asked, waited for while they write, terminated, killed; never waited for forever."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import workers
+
+import asgi_mpclean
+from asgi_mpclean import Process, Registry, _workers
+
+if TYPE_CHECKING:
+    from asgi_mpclean import CleanupReport
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def outcome(report: CleanupReport, name: str) -> str:
+    return next(entry.outcome for entry in report.resources if entry.name == name)
+
+
+def test_jobs_in_equal_results_and_jobs_out(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    registry = Registry()
+    jobs_left: list[int] = []
+    results_left: list[int] = []
+    jobs = registry.register(context.Queue(), on_item=jobs_left.append)
+    results = registry.register(context.Queue(), on_item=results_left.append)
+    worker = registry.Process(
+        target=workers.echo, args=(jobs, results), ctx=context, stop=lambda: jobs.put(None)
+    )
+    worker.start()
+    for number in range(300):
+        jobs.put(number)
+    first = results.get(timeout=30)
+    report = registry.clean(timeout=20)
+    assert [first, *results_left, *jobs_left] == list(range(300))
+    assert (report.delivered, report.dropped) == (299, 0)
+    assert outcome(report, worker.name) == "joined"
+
+
+def test_a_worker_with_nothing_to_do_is_terminated_soon(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    registry = Registry()
+    jobs, results = registry.register(context.Queue()), registry.register(context.Queue())
+    worker = registry.register(context.Process(target=workers.echo, args=(jobs, results)))
+    worker.start()
+    jobs.put(1)
+    assert results.get(timeout=30) == 1
+    report = registry.clean()
+    assert outcome(report, worker.name) == "terminated"
+    assert (report.forced, worker.exitcode) == (1, -signal.SIGTERM)
+    assert report.seconds < 2
+    assert not report.deadline_passed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it cannot be seen")
+def test_a_worker_that_computes_is_not_taken_for_idle() -> None:
+    registry, got = Registry(), list[str]()
+    results = registry.register(SPAWN.Queue(), on_item=got.append)
+    worker = registry.register(SPAWN.Process(target=workers.compute, args=(results, 1.0)))
+    worker.start()
+    assert results.get(timeout=30) == "started"
+    report = registry.clean(timeout=20)
+    assert got == ["done"]
+    assert (report.joined, report.forced) == (1, 0)
+    assert _workers.cpu_seconds(-1) == 0
+
+
+def test_a_worker_that_ignores_sigterm_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    registry = Registry()
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(
+        SPAWN.Process(target=workers.ignore_sigterm, args=(ready,), name="stubborn")
+    )
+    worker.start()
+    assert ready.wait(20)
+    report = registry.clean(timeout=1)
+    assert outcome(report, "stubborn") == "killed"
+    assert worker.exitcode == -signal.SIGKILL
+    assert report.seconds < 2
+    assert "stubborn: killed" in caplog.text
+
+
+def test_a_stopped_worker_is_killed() -> None:
+    registry = Registry()
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.sleep, args=(ready,)))
+    worker.start()
+    assert ready.wait(20)
+    os.kill(worker.pid or 0, signal.SIGSTOP)
+    report = registry.clean(timeout=1)
+    assert report.forced == 1
+    assert worker.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("sets its event", "joined"),
+        ("does nothing", "terminated"),
+        ("raises", "terminated"),
+        ("blocks", "terminated"),
+    ],
+)
+def test_what_stop_does(stop: str, expected: str, caplog: pytest.LogCaptureFixture) -> None:
+    registry = Registry()
+    event, free = registry.register(SPAWN.Event()), threading.Event()
+
+    def fail() -> None:
+        msg = "no"
+        raise OSError(msg)
+
+    stops: dict[str, Any] = {
+        "sets its event": event.set,
+        "does nothing": lambda: None,
+        "raises": fail,
+        "blocks": lambda: free.wait(30),
+    }
+    worker = registry.register(
+        SPAWN.Process(target=workers.wait_for, args=(event,), name="waiter"), stop=stops[stop]
+    )
+    worker.start()
+    report = registry.clean(timeout=2)
+    free.set()
+    assert outcome(report, "waiter") == expected
+    assert report.seconds < 3
+    assert ("stop of waiter raised" in caplog.text) == (stop == "raises")
+
+
+def test_a_stop_that_blocks_does_not_hold_up_the_deliveries() -> None:
+    registry, free, times = Registry(), threading.Event(), list[float]()
+    results = registry.register(SPAWN.Queue(), on_item=lambda _: times.append(time.monotonic()))
+    worker = registry.register(
+        SPAWN.Process(target=workers.fill_and_sleep, args=(results, 300)),
+        stop=lambda: free.wait(30),
+    )
+    worker.start()
+    results.get(timeout=30)
+    started = time.monotonic()
+    report = registry.clean(timeout=4)
+    free.set()
+    assert len(times) == report.delivered == 299
+    assert times[-1] - started < 2
+
+
+def test_processes_that_need_no_end() -> None:
+    registry = Registry()
+    unstarted = registry.register(SPAWN.Process(target=print, name="unstarted"))
+    ended = registry.register(SPAWN.Process(target=os.getpid, name="ended"))
+    closed = registry.register(SPAWN.Process(target=os.getpid, name="closed"))
+    for process in (ended, closed):
+        process.start()
+        process.join(30)
+    closed.close()
+    report = registry.clean()
+    assert {entry.name: entry.outcome for entry in report.resources} == {
+        "unstarted": "not started",
+        "ended": "joined",
+        "closed": "already closed",
+    }
+    assert unstarted.pid is None
+
+
+def test_a_process_that_somebody_else_has_reaped_is_not_waited_for() -> None:
+    registry = Registry()
+    process = registry.register(SPAWN.Process(target=os.getpid, name="reaped"))
+    process.start()
+    os.waitpid(process.pid or 0, 0)
+    report = registry.clean()
+    assert outcome(report, "reaped") == "joined"
+    assert report.seconds < 1
+    multiprocessing.process._children.discard(process)  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the inodes of a process are Linux's")
+def test_the_semaphores_of_a_terminated_worker_are_unlinked(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    before = {path.name for path in Path("/dev/shm").iterdir()}
+    registry = Registry()
+    ready = registry.register(context.Event())
+    worker = registry.register(
+        context.Process(target=workers.make_lock_and_sleep, args=(ready, []), name="owner")
+    )
+    worker.start()
+    assert ready.wait(20)
+    report = registry.clean()
+    assert [entry.semaphores for entry in report.resources if entry.name == "owner"] == [1]
+    left = {path.name for path in Path("/dev/shm").iterdir()} - before
+    assert not {name for name in left if name.startswith("sem.")}
+
+
+# Process and worker_init ------------------------------------------------------------------------
+
+
+def test_sigterm_runs_finally_and_the_exit_code_is_sigterms(method: str, tmp_path: Path) -> None:
+    context: Any = multiprocessing.get_context(method)
+    registry = Registry()
+    ready = registry.register(context.Event())
+    path = tmp_path / "finally"
+    worker = registry.Process(target=workers.finally_writes, args=(str(path), ready), ctx=context)
+    worker.start()
+    assert ready.wait(20)
+    report = registry.clean()
+    assert path.read_text() == "finally"
+    assert worker.exitcode == -signal.SIGTERM
+    assert report.forced == 1
+
+
+def test_ctrl_c_is_ignored_and_not_blocked_in_a_worker(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    registry = Registry()
+    results = registry.register(context.Queue())
+    worker = registry.Process(target=workers.report_sigint, args=(results,), ctx=context)
+    worker.start()
+    assert results.get(timeout=30) == (True, False)
+    registry.clean()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_worker_init_prepares_a_pools_workers() -> None:
+    with SPAWN.Pool(1, initializer=asgi_mpclean.worker_init) as pool:
+        assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
+    pool.join()
+
+
+def test_process_is_a_drop_in(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    process = Process(None, os.getpid, "named", (), {}, daemon=True, ctx=context)
+    assert (process.name, process.daemon, process.start_method) == ("named", True, method)
+    assert isinstance(process, multiprocessing.Process)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    asgi_mpclean.clean()
+
+
+def test_a_process_of_the_default_context() -> None:
+    process = Process(target=os.getpid)
+    assert process.start_method == multiprocessing.get_start_method()
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"ctx": "spawn"}, TypeError, "ctx must be a multiprocessing context, not 'spawn'"),
+        ({"stop": 1}, TypeError, "stop must be callable, not 1"),
+    ],
+)
+def test_bad_options_of_process(
+    options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        Process(target=print, **options)
+
+
+def test_a_process_cannot_be_started_during_a_clean_up() -> None:
+    registry = Registry()
+    errors: list[Exception] = []
+
+    def on_item(_item: object) -> None:
+        try:
+            registry.Process(target=print)
+        except RuntimeError as error:
+            errors.append(error)
+
+    queue = registry.register(SPAWN.Queue(), on_item=on_item)
+    queue.put(1)
+    registry.clean()
+    assert "while a clean-up is under way" in str(errors[0])
+
+
+def test_a_worker_ending_between_two_looks_is_no_error() -> None:
+    registry = Registry()
+    for _ in range(5):
+        process = registry.register(SPAWN.Process(target=os.getpid))
+        process.start()
+    time.sleep(0.05)
+    report = registry.clean(timeout=20)
+    assert report.joined + report.forced == 5
