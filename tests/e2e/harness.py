@@ -1,0 +1,379 @@
+"""Start a real server, stop it by real signals, and count exactly what it leaves behind.
+
+A server that exits badly is easily taken for one that exits well: the worst leaks print nothing
+(a living orphan keeps the resource tracker quiet), and a busy machine has processes and semaphores
+of others. So every run here gets a session, a mark in its environment and, where the rights allow,
+a ``/dev/shm`` of its own; what is found there afterwards is the server's and nobody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import os
+import pty as pseudo_terminal
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, TypeVar
+
+from output import Output
+from proc import Descendant, adopt_orphans, descendants
+from shm import SHM, SharedMemory, can_unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["SHM", "Outcome", "Server", "can_unshare", "eventually", "free_port"]
+
+T = TypeVar("T")
+
+ORPHAN_GRACE = 1.0
+"""Seconds that a child may outlive the server before it counts as an orphan."""
+
+TRACKER_GRACE = 2.0
+"""Seconds for the resource tracker, which prints last, to end after the server."""
+
+WARNING = re.compile(r"There appear to be \d+|UserWarning: resource_tracker:")
+TRACEBACK = "Traceback (most recent call last)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a server ended and what it left.
+
+    Attributes:
+        status: The exit code, or the negative number of the signal that killed it.
+        seconds: From the last signal sent (from the start, if none was) to the exit.
+        output: All of stdout and stderr, in the order written, up to the end of the tracker.
+        semaphores: Names left in ``/dev/shm`` when all that ends by itself had ended.
+        orphans: ``"pid command line"`` of each descendant that outlived the server; the resource
+            tracker and zombies are none. The harness has killed them since.
+        warnings: The lines in which the resource tracker complains.
+        tracebacks: How many tracebacks were printed.
+        hung: Whether the harness had to kill the server.
+    """
+
+    status: int
+    seconds: float
+    output: str
+    semaphores: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    tracebacks: int = 0
+    hung: bool = False
+
+    @property
+    def faults(self) -> list[str]:
+        """Everything that a clean exit does not leave, in words; empty when it was clean."""
+        faults = []
+        if self.hung:
+            faults.append(f"hung: killed {self.seconds:.1f} s after the last signal")
+        if self.semaphores:
+            faults.append(f"{len(self.semaphores)} semaphores left: {', '.join(self.semaphores)}")
+        faults.extend(f"orphan: {orphan}" for orphan in self.orphans)
+        faults.extend(f"warning: {warning}" for warning in self.warnings)
+        if self.tracebacks:
+            faults.append(f"{self.tracebacks} tracebacks")
+        return faults
+
+
+def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.02) -> T:
+    """Ask again until the answer is true or the time is over; return the last answer.
+
+    Args:
+        condition: What is asked.
+        timeout: Seconds to go on asking.
+        every: Seconds between two questions.
+
+    Returns:
+        The last answer, false if it never came true.
+    """
+    deadline = time.monotonic() + timeout
+    while not (answer := condition()) and time.monotonic() < deadline:
+        time.sleep(every)
+    return answer
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server process, from its start to the last trace of it; use it in a ``with`` block.
+
+    Args:
+        command: The program and its arguments; ``{port}`` stands for the port.
+        cwd: The folder to run it in.
+        env: Environment variables on top of the present ones.
+        pty: Whether to give it a terminal, and CTRL-C as a key instead of a signal.
+        library: Whether asgi_mpclean shall work; if not, the same app shows what happens without.
+        private_shm: Whether to give it its own ``/dev/shm``; by default if that is possible.
+    """
+
+    def __init__(
+        self,
+        *command: str,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        pty: bool = False,
+        library: bool = True,
+        private_shm: bool | None = None,
+    ) -> None:
+        """Prepare everything; the process starts with the ``with`` block."""
+        self.port = free_port()
+        run = f"MPC_RUN={uuid.uuid4().hex}"
+        self._mark = run.encode()
+        self._command = [word.replace("{port}", str(self.port)) for word in command]
+        self._cwd = cwd
+        self._env = {
+            **os.environ,
+            "PORT": str(self.port),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHON_COLORS": "0",
+            "NO_COLOR": "1",
+            **(env or {}),
+            **dict([run.split("=")]),
+        }
+        if library:
+            self._env.pop("ASGI_MPCLEAN_DISABLE", None)
+        else:
+            self._env["ASGI_MPCLEAN_DISABLE"] = "1"
+        self._pty = pty
+        self._private_shm = can_unshare() if private_shm is None else private_shm
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Start the process."""
+        adopt_orphans()
+        self._shm = SharedMemory(private=self._private_shm)
+        prefix = self._shm.command_prefix()
+        if self._pty:
+            self._keyboard, screen = pseudo_terminal.openpty()
+            readable, stdin = os.dup(self._keyboard), screen
+            prefix = ["setsid", "--ctty", *prefix]
+        else:
+            readable, screen = os.pipe()
+            stdin = subprocess.DEVNULL
+        try:
+            self._process = subprocess.Popen(
+                [*prefix, *self._command],
+                cwd=self._cwd,
+                env=self._env,
+                stdin=stdin,
+                stdout=screen,
+                stderr=screen,
+                start_new_session=not self._pty,
+            )
+        finally:
+            os.close(screen)
+        self.pid = self._process.pid
+        self._last_signal_at = time.monotonic()
+        self._output = Output(readable)
+        self._watcher = threading.Thread(target=self._watch, name="harness-watch", daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Kill whatever is left, and remove what it left."""
+        # Whoever is starting a child while it is killed leaves one more: look until none is left.
+        eventually(self._kill_all, 5)
+        self._watcher.join(5)
+        self._output.close()
+        if self._pty:
+            os.close(self._keyboard)
+        self._shm.remove()
+
+    def _watch(self) -> None:
+        self._process.wait()
+        self._ended_at = time.monotonic()
+        self._ended.set()
+
+    def _descendants(self) -> list[Descendant]:
+        """Return all living processes of the run, and reap the dead ones that came to us."""
+        living = []
+        for process in descendants(self._mark, self.pid):
+            if not process.zombie:
+                living.append(process)
+            elif process.parent == os.getpid() and process.pid != self.pid:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(process.pid, os.WNOHANG)
+        self._shm.observe(process.pid for process in living)
+        return living
+
+    def _observe(self) -> None:
+        """Note what is mapped now, where there is no private mount to look into afterwards."""
+        if not self._private_shm:
+            self._descendants()
+
+    def _kill_all(self) -> bool:
+        living = self._descendants()
+        for process in living:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        return not living
+
+    @property
+    def output(self) -> str:
+        """Everything it has written so far."""
+        return self._output.text()
+
+    def descendants(self) -> list[str]:
+        """Return ``"pid command line"`` of each living process of the run but the server's own."""
+        return [str(process) for process in self._descendants() if process.pid != self.pid]
+
+    def wait_for_text(self, text: str, timeout: float = 20, *, count: int = 1) -> None:
+        """Wait until it has written the text.
+
+        Args:
+            text: What to wait for.
+            timeout: Seconds to wait.
+            count: How many times the text has to be there.
+
+        Raises:
+            AssertionError: The text did not come, or the server ended without it.
+        """
+        if not self._output.wait_for(text, count, timeout):
+            message = f"{text!r} not written {count} times in {timeout} s, but:\n{self.output}"
+            raise AssertionError(message)
+        self._observe()
+
+    def wait_until_ready(self, timeout: float = 20) -> None:
+        """Wait until it answers ``GET /``.
+
+        Args:
+            timeout: Seconds to wait.
+
+        Raises:
+            AssertionError: It did not answer, or ended.
+        """
+        if not eventually(lambda: self._ended.is_set() or self._answers(), timeout):
+            message = f"no answer in {timeout} s, but:\n{self.output}"
+            raise AssertionError(message)
+        if self._ended.is_set():
+            message = f"ended with {self._process.returncode}:\n{self.output}"
+            raise AssertionError(message)
+        self._observe()
+
+    def _answers(self) -> bool:
+        try:
+            self.request("/", timeout=2)
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
+
+    def request(self, path: str, timeout: float = 10) -> str:
+        """Return the body that ``GET path`` answers.
+
+        Args:
+            path: The path, beginning with a slash.
+            timeout: Seconds for each step of the connection.
+
+        Raises:
+            OSError: There is no connection or no answer in time.
+            http.client.HTTPException: What answers does not speak HTTP.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def _sending(self) -> Iterator[None]:
+        """Note the time of a signal; to a server that has ended it is neither sent nor noted."""
+        self._observe()
+        sent_at = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            yield
+            self._last_signal_at = sent_at
+
+    def interrupt(self) -> None:
+        """Press CTRL-C: on the terminal if it has one, else SIGINT to its process group."""
+        if not self._pty:
+            self.signal_group(signal.SIGINT)
+            return
+        with self._sending(), contextlib.suppress(OSError):
+            os.write(self._keyboard, b"\x03")
+
+    def signal(self, signum: int) -> None:
+        """Send a signal to the server's process alone."""
+        if not self._ended.is_set():
+            with self._sending():
+                os.kill(self.pid, signum)
+
+    def signal_group(self, signum: int) -> None:
+        """Send a signal to the server's process group."""
+        if not self._ended.is_set():
+            with self._sending():
+                os.killpg(self.pid, signum)
+
+    def finish(self, timeout: float = 20) -> Outcome:
+        """Wait for the end, of the tracker as well, and count what is left.
+
+        Args:
+            timeout: Seconds for the server to end before it is killed and said to hang.
+
+        Returns:
+            What was found. Living descendants are killed after they were counted.
+        """
+        hung = not self._wait_for_exit(timeout)
+        if hung:
+            self._process.kill()
+            self._ended.wait(5)
+        orphans = self._orphans()
+        if not orphans:
+            eventually(lambda: not self._descendants(), TRACKER_GRACE)
+            self._output.wait_for_end(TRACKER_GRACE)
+        output = self._output.text()
+        outcome = Outcome(
+            status=self._process.returncode,
+            seconds=max(0.0, self._ended_at - self._last_signal_at),
+            output=output,
+            semaphores=self._shm.names(),
+            orphans=tuple(orphans),
+            warnings=tuple(line for line in output.splitlines() if WARNING.search(line)),
+            tracebacks=output.count(TRACEBACK),
+            hung=hung,
+        )
+        eventually(self._kill_all, 5)
+        return outcome
+
+    def _wait_for_exit(self, timeout: float) -> bool:
+        if self._private_shm:
+            return self._ended.wait(timeout)
+
+        def has_ended() -> bool:
+            self._observe()
+            return self._ended.is_set()
+
+        return eventually(has_ended, timeout)
+
+    def _orphans(self) -> list[str]:
+        """Return those who outlive the server; a child may take a moment to end after it."""
+        found: list[str] = []
+
+        def all_gone() -> bool:
+            found[:] = [str(process) for process in self._descendants() if process.is_orphan]
+            return not found
+
+        eventually(all_gone, ORPHAN_GRACE)
+        return found

@@ -1,0 +1,71 @@
+"""What a run leaves in ``/dev/shm``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proc import mapped_inodes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SHM = Path("/dev/shm")
+PRIVATE_SHM = 'mount --bind "$0" /dev/shm && exec "$@"'
+
+
+@functools.cache
+def can_unshare() -> bool:
+    """Whether a process can be given a ``/dev/shm`` of its own: root, and not confined."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        return False
+    with tempfile.TemporaryDirectory(prefix="mpc-e2e-", dir=SHM) as folder:
+        command = [*unshared(Path(folder)), "true"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def unshared(folder: Path) -> list[str]:
+    """Return the words before a command that put the folder in the place of its ``/dev/shm``."""
+    words = ["unshare", "--mount", "--propagation", "private"]
+    return [*words, "sh", "-c", PRIVATE_SHM, str(folder)]
+
+
+class SharedMemory:
+    """What a run leaves in ``/dev/shm``: by a private mount, or else by inodes it had mapped."""
+
+    def __init__(self, *, private: bool) -> None:
+        """Make the folder that will be mounted, if any, and note what others have there."""
+        self.folder = Path(tempfile.mkdtemp(prefix="mpc-e2e-", dir=SHM)) if private else None
+        self._before = {entry.inode() for entry in os.scandir(SHM)}
+        self._mapped: set[int] = set()
+
+    def command_prefix(self) -> list[str]:
+        """Return the words to put before the server's command; the pid stays."""
+        return unshared(self.folder) if self.folder else []
+
+    def observe(self, pids: Iterable[int]) -> None:
+        """Note what the processes have mapped at this moment; a private mount needs no notes."""
+        if self.folder is None:
+            self._mapped |= mapped_inodes(pids)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of what the run has in ``/dev/shm`` now."""
+        if self.folder is not None:
+            return tuple(sorted(entry.name for entry in self.folder.iterdir()))
+        own = self._mapped - self._before
+        return tuple(sorted(entry.name for entry in os.scandir(SHM) if entry.inode() in own))
+
+    def remove(self) -> None:
+        """Remove what the run left there."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for name in self.names():
+            with contextlib.suppress(OSError):
+                (SHM / name).unlink()
