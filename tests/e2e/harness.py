@@ -23,11 +23,12 @@ import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from output import Output
-from proc import Descendant, adopt_orphans, descendants
+from proc import Descendant, adopt_orphans, descendants, watched_inodes
 from shm import SHM, SharedMemory, can_unshare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -236,7 +237,7 @@ class Server:
         return self._output.text()
 
     def descendants(self) -> list[str]:
-        """Return ``"pid command line"`` of each living process of the run but the server's own."""
+        """Return ``"pid command line"`` of each living process but the server's own."""
         return [str(process) for process in self._descendants() if process.pid != self.pid]
 
     def wait_for_text(self, text: str, timeout: float = 20, *, count: int = 1) -> None:
@@ -271,6 +272,25 @@ class Server:
             message = f"ended with {self._process.returncode}:\n{self.output}"
             raise AssertionError(message)
         self._observe()
+
+    def wait_until_watched(self, folder: Path, timeout: float = 20) -> None:
+        """Wait until its reloader sees changes in the folder.
+
+        uvicorn's looks 0.25 s after the app's start, and never sees a change made before.
+
+        Args:
+            folder: What the reloader watches.
+            timeout: Seconds to wait.
+
+        Raises:
+            AssertionError: It does not watch the folder.
+        """
+        inode = folder.stat().st_ino
+        if not eventually(
+            lambda: inode in watched_inodes(process.pid for process in self._descendants()), timeout
+        ):
+            message = f"{folder} not watched after {timeout} s, but:\n{self.output}"
+            raise AssertionError(message)
 
     def _answers(self) -> bool:
         try:

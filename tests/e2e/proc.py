@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,4 +82,15 @@ def mapped_inodes(pids: Iterable[int]) -> set[int]:
         for line in read_proc(pid, "maps").splitlines():
             if b" /dev/shm/" in line:
                 inodes.add(int(line.split()[4]))
+    return inodes
+
+
+def watched_inodes(pids: Iterable[int]) -> set[int]:
+    """Return the inodes that the processes watch for changes with inotify."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for fdinfo in (PROC / str(pid) / "fdinfo").iterdir():
+                watches = re.findall(rb"^inotify wd:\S+ ino:(\S+)", fdinfo.read_bytes(), re.M)
+                inodes.update(int(inode, 16) for inode in watches)
     return inodes

@@ -115,6 +115,7 @@ def stop_after_a_change(server: Server, app: Path) -> Outcome:
     server.wait_for_text("started")
     server.wait_until_ready()
     server.request("/put/0/200")
+    server.wait_until_watched(app.parent)
     change(app)
     server.wait_for_text("started", count=2)
     server.wait_until_ready()
@@ -232,6 +233,7 @@ def test_2_15_leaves_nothing_of_its_own_queues(
 def test_2_15_after_a_change_leaves_nothing(tmp_path: Path, python_2_15: str) -> None:
     with run_bare_2_15(python_2_15, tmp_path) as server:
         server.wait_until_ready()
+        server.wait_until_watched(tmp_path)
         change(tmp_path / "nicegui_bare.py")
         server.wait_for_text("Application startup complete", count=2)
         server.wait_until_ready()

@@ -225,6 +225,7 @@ def test_reload_after_a_file_change(case: Case, tmp_path: Path) -> None:
     shutil.copytree(APPS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     path = tmp_path / "account"
     with started(case, path, folder) as server:
+        server.wait_until_watched(folder)
         with (folder / f"{case.app}.py").open("a") as source:
             source.write("# changed\n")
         wait_until_served(server, case, times=2)
