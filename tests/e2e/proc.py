@@ -91,6 +91,6 @@ def watched_inodes(pids: Iterable[int]) -> set[int]:
     for pid in pids:
         with contextlib.suppress(OSError):
             for fdinfo in (PROC / str(pid) / "fdinfo").iterdir():
-                watches = re.findall(rb"^inotify wd:\S+ ino:(\S+)", fdinfo.read_bytes(), re.M)
+                watches = re.findall(rb"^inotify wd:\S+ ino:(\S+)", fdinfo.read_bytes(), re.MULTILINE)
                 inodes.update(int(inode, 16) for inode in watches)
     return inodes
