@@ -7,6 +7,7 @@ what to drain and close when the server stops.
 from __future__ import annotations
 
 from ._exec import execv
+from ._kinds import add_kind
 from ._lifespan import MPCleanLifespan, attach, mpclean_lifespan
 from ._process import Process, worker_init
 from ._registry import Registry, default_registry
@@ -21,6 +22,7 @@ __all__ = [
     "Process",
     "Registry",
     "ResourceReport",
+    "add_kind",
     "attach",
     "clean",
     "execv",

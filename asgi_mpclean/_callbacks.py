@@ -76,7 +76,7 @@ class Caller:
         self._helped = 0.0
         self._threads = 0
 
-    def call(self, function: Callable[[], object], what: str) -> None:
+    def call(self, function: Callable[[], object], what: str) -> Call:
         """Have `function` called; `what` names it in the log."""
         call = Call(function, what)
         self._waiting.append(call)
@@ -84,6 +84,11 @@ class Caller:
             self._held_back.append(call)
         else:
             self._begin(call)
+        return call
+
+    def remaining(self) -> float:
+        """Return the seconds until the deadline."""
+        return max(self._deadline - time.monotonic(), 0.0)
 
     def _begin(self, call: Call) -> None:
         if self._threads or self._start_thread():
@@ -196,7 +201,23 @@ def _alarm_at(deadline: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous or signal.SIG_DFL)
 
 
-class Delivery:
+class Sink:
+    """Where the items of a queue go; here, nowhere."""
+
+    def add_frames(self, frames: Sequence[bytes]) -> None:
+        """Take pickled items."""
+
+    def add_items(self, items: Sequence[Any]) -> None:
+        """Take items that never were pickled."""
+
+    def begin(self) -> None:
+        """Begin with what was held back, as there is time now."""
+
+    def end(self) -> None:
+        """Say what became of them."""
+
+
+class Delivery(Sink):
     """The items of one queue on their way to its `on_item`, counted.
 
     Args:
@@ -239,6 +260,13 @@ class Delivery:
                 return
             self._scheduled = True
         self._caller.call(self._deliver, f"on_item of {self._report.name}")
+
+    def deliver_here(self, items: Sequence[Any]) -> None:
+        """Deliver items in the calling thread, which is one that may be left behind."""
+        self._added += len(items)
+        if self._on_item is not None:
+            self._pending.append((items, False))
+            self._deliver()
 
     def _deliver(self) -> None:
         while True:

@@ -9,8 +9,6 @@ takes no lock without a limit, and calls no code of the user itself.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -18,16 +16,21 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _cpython
 from ._callbacks import Caller, Delivery
+from ._closers import Closer
+from ._kinds import PROCESS, QUEUE, Entry, kind_of
+from ._pools import ManagerCloser
 from ._queues import QueueCloser
 from ._report import CleanupReport, ResourceReport
-from ._workers import WorkerCloser
+from ._workers import TERMINATE_AT, WorkerCloser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+T = TypeVar("T", QueueCloser, Closer)
 
 logger = logging.getLogger("asgi_mpclean")
 
@@ -37,18 +40,6 @@ TICK = 0.02
 WORKERS_UNTIL = 0.92
 # So many feeders are ended at once; more would hold up the caller and are ended behind its back.
 FEEDERS_AT_ONCE = 16
-
-
-@dataclasses.dataclass
-class Entry:
-    """A registered or discovered resource with its options."""
-
-    resource: Any
-    kind: str  # "queue", "process" or "lock"
-    name: str
-    on_item: Callable[[Any], object] | None = None
-    stop: Callable[[], object] | None = None
-    registered: bool = True
 
 
 class Plan:
@@ -83,8 +74,8 @@ class Plan:
         self.caller = Caller(self.deadline)
         self.queues: list[QueueCloser] = []
         self.workers: list[WorkerCloser] = []
+        self.others: list[Closer] = []
         self._names: list[tuple[ResourceReport, list[str]]] = []
-        self._asked_pids: set[int] = set()
         for entry in entries:
             self._add(entry)
 
@@ -93,13 +84,17 @@ class Plan:
             entry.name, type(entry.resource).__name__, registered=entry.registered
         )
         self.report.resources.append(report)
-        if entry.kind == "process":
+        if entry.kind is PROCESS:
             self.workers.append(WorkerCloser(entry.resource, report, entry.stop))
-        elif entry.kind == "queue":
+        elif entry.kind is QUEUE:
             delivery = Delivery(report, entry.on_item, self.caller)
             queue = QueueCloser(entry.resource, report, delivery, self.snapshot)
             self.queues.append(queue)
             self._names.append((report, queue.names))
+        elif entry.kind.closer is not None:
+            closer = entry.kind.closer(entry, report, self.caller, self.snapshot)
+            self.others.append(closer)
+            self._names.append((report, closer.names))
         else:
             owned = self.snapshot.owns(entry.resource)
             report.outcome = "unlinked" if owned else "copy closed"
@@ -110,52 +105,68 @@ class Plan:
         """Do it; returns what was done."""
         if self.discover:
             self._discover()
-        self._each(QueueCloser.take_backlog)
+        self._each(QueueCloser.take_backlog, self.queues)
         self._ask()
         self._wait_for_workers()
         self._empty_queues()
         self._unlink()
         self._close()
+        if self.discover and self.going_away:
+            _cpython.remove_files()
         self.report.seconds = time.monotonic() - self.start
         self.report.deadline_passed = self.report.seconds > self.timeout
         return self.report
 
-    def _each(self, step: Callable[[QueueCloser], object]) -> None:
-        """Take one step with each queue; one that goes wrong does not stop the rest."""
-        for queue in self.queues:
+    def _each(self, step: Callable[[T], object], closers: Iterable[T]) -> None:
+        """Take one step with each; one that goes wrong does not stop the rest."""
+        for closer in closers:
             try:
-                step(queue)
+                step(closer)
             except Exception:  # noqa: PERF203 - a subclass can do anything
-                logger.warning("%s %s: clean-up failed", *queue.label, exc_info=True)
+                report = closer.report
+                logger.warning("%s %s: clean-up failed", report.kind, report.name, exc_info=True)
 
     # What nobody registered ---------------------------------------------------------------------
 
     def _discover(self) -> None:
         known = {id(entry.queue) for entry in self.queues}
         for queue in _cpython.queues_made_here():
-            if id(queue) in known or _cpython.belongs_to_executor(queue):
-                continue
-            if _cleaned.get(id(queue)) is not queue:
-                name = f"unregistered {len(self.report.resources) + 1}"
-                self._add(Entry(queue, "queue", name, registered=False))
+            if id(queue) not in known and not _cpython.belongs_to_executor(queue):
+                self._add_discovered(queue)
+        known = {id(closer.resource) for closer in self.others}
+        known |= {id(getattr(closer.resource, "shm", None)) for closer in self.others}
+        for find in (
+            _cpython.pools_and_managers,
+            _cpython.live_executors,
+            _cpython.shared_memory_made_here,
+        ):
+            for resource in find():
+                if id(resource) not in known:
+                    self._add_discovered(resource)
+        self._look()
         self._discover_children()
+
+    def _add_discovered(self, resource: Any) -> None:
+        if _cleaned.get(id(resource)) is not resource:
+            name = f"unregistered {len(self.report.resources) + 1}"
+            kind = QUEUE if isinstance(resource, _cpython.UnreferencedQueue) else kind_of(resource)
+            self._add(Entry(resource, kind, name, registered=False))
 
     def _discover_children(self) -> None:
         known = {id(worker.process) for worker in self.workers}
         for process in self._children():
             if id(process) not in known:
-                self._add(Entry(process, "process", process.name, registered=False))
+                self._add(Entry(process, PROCESS, process.name, registered=False))
 
     # Workers ------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
-        if self.discover:
-            self._ask_pools()
+        self._each(lambda other: other.ask(), self.others)
         stoppable = [worker for worker in self.workers if worker.stop and not worker.ended]
         if not stoppable:
             return
         # Jobs that nobody has begun are delivered, not worked off.
-        self._each(QueueCloser.read_some)
+        self._each(QueueCloser.read_some, self.queues)
         for worker in stoppable:
             worker.asked = True
             if worker.stop is not None:
@@ -163,18 +174,10 @@ class Plan:
         for queue in self.queues:
             queue.ignore_sentinels = True
 
-    def _ask_pools(self) -> None:
-        for kind, end in _cpython.pools_and_managers():
-            self.caller.call(end, f"the end of a {kind}")
-        for executor in _cpython.live_executors():
-            self._asked_pids |= set(_cpython.executor_pids(executor))
-            end = functools.partial(executor.shutdown, wait=False, cancel_futures=True)
-            self.caller.call(end, "the shutdown of a ProcessPoolExecutor")
-
     def _wait_for_workers(self) -> None:
         last_output = time.monotonic()
         until = self.start + WORKERS_UNTIL * self.timeout
-        while living := self._living_workers():
+        while (living := self._living_workers()) or self._any_busy():
             if time.monotonic() >= until:
                 break
             blocked = set()
@@ -184,8 +187,9 @@ class Plan:
                         last_output = time.monotonic()
                     elif queue.is_readable:
                         blocked.add(queue)
+            if time.monotonic() >= self.start + TERMINATE_AT * self.timeout:
+                self._each(lambda other: other.force(), self.others)
             for worker in living:
-                worker.asked |= worker.pid in self._asked_pids
                 worker.escalate(self.start, last_output, self.timeout)
             self.caller.help_out()
             self._wait_for_change(living, blocked)
@@ -193,11 +197,19 @@ class Plan:
             worker.give_up()
 
     def _living_workers(self) -> list[WorkerCloser]:
+        self._look()
         living = [worker for worker in self.workers if not worker.ended]
         if not living and self.discover:
             self._discover_children()
             living = [worker for worker in self.workers if not worker.ended]
         return living
+
+    def _look(self) -> None:
+        """Help pools and the like on, and find workers that they have started since."""
+        self._each(lambda closer: self.workers.extend(closer.look()), self.others)
+
+    def _any_busy(self) -> bool:
+        return any(closer.is_busy for closer in self.others)
 
     def _wait_for_change(self, workers: list[WorkerCloser], blocked: set[QueueCloser]) -> None:
         """Wait until a worker ends or writes, or it is time for another look."""
@@ -208,6 +220,7 @@ class Plan:
                 for queue in self.queues
                 if queue.is_filled_by_others and queue not in blocked and not queue.is_at_end
             ]
+            handles += [other.fileno() for other in self.others]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()
         try:
@@ -217,7 +230,7 @@ class Plan:
         if time.monotonic() - began < TICK / 20:
             time.sleep(TICK / 20)  # What is ready and does not change must not make this spin.
 
-    # Queues -------------------------------------------------------------------------------------
+    # Queues, and what the workers have used -----------------------------------------------------
 
     def _empty_queues(self) -> None:
         users_ended = not any(process.is_alive() for process in self._children())
@@ -226,25 +239,35 @@ class Plan:
                 queue.read_some()  # Frees all feeders at once, before any is waited for.
         # What cannot be delivered in time has to be counted in time.
         margin = min(0.05 * self.timeout, 0.1)
+        until = self.deadline - margin
         with self.caller.batch():
-            self._each(lambda queue: queue.finish(self.deadline - margin, users_ended=users_ended))
+            self._each(lambda queue: queue.finish(until, users_ended=users_ended), self.queues)
+        self._each(lambda other: other.finish(), self.others)
         self.caller.wait(self.deadline - margin / 2)
-        for queue in self.queues:
-            queue.delivery.end()
+        self._each(lambda queue: queue.delivery.end(), self.queues)
+        self._each(lambda other: other.end(), self.others)
         self.caller.close()
 
     def _children(self) -> list[Any]:
-        return [child for child in multiprocessing.active_children() if _cpython.is_child(child)]
+        """Return the child processes, less those that serve others and are ended last."""
+        servers = {id(other.process) for other in self.others if isinstance(other, ManagerCloser)}
+        children = multiprocessing.active_children()
+        return [c for c in children if _cpython.is_child(c) and id(c) not in servers]
 
     def _close(self) -> None:
         for queue in self.queues:
             _cleaned[id(queue.queue)] = queue.queue
-        self._each(self._release)
+        for closer in self.others:
+            _cleaned[id(closer.resource)] = closer.resource
+            closer.report.seconds = time.monotonic() - self.start
+        self._each(self._release, self.queues)
         if self.going_away:
             readers = _cpython.threads_in_get()
-            self._each(lambda queue: queue.close_for_exit(readers.get(id(queue.queue), [])))
+            self._each(
+                lambda queue: queue.close_for_exit(readers.get(id(queue.queue), [])), self.queues
+            )
         elif len(self.queues) <= FEEDERS_AT_ONCE or not self._close_in_background():
-            self._each(QueueCloser.close)
+            self._each(QueueCloser.close, self.queues)
 
     def _close_in_background(self) -> bool:
         closing = threading.Thread(

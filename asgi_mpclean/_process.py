@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 
 class TerminatedError(SystemExit):
     """Raised in a worker by SIGTERM, so that its `finally` blocks run."""
+
+    def __reduce__(self) -> Any:
+        """Be raised once more, rather than be sent to the parent as the outcome of a job.
+
+        A worker of a `ProcessPoolExecutor` catches all that a job raises, and would live on.
+        """
+        if threading.current_thread() is threading.main_thread():
+            raise self
+        return super().__reduce__()
 
 
 class Process(_cpython.ContextProcess):

@@ -17,7 +17,7 @@ from ._drain import PipeReader, bytes_in_pipe
 if TYPE_CHECKING:
     import threading
 
-    from ._callbacks import Delivery
+    from ._callbacks import Sink
     from ._report import ResourceReport
 
 # The time (seconds) after which a pipe in which nothing moves is not expected to move again.
@@ -46,7 +46,7 @@ class QueueCloser:
         self,
         queue: Any,
         report: ResourceReport,
-        delivery: Delivery,
+        delivery: Sink,
         snapshot: _cpython.Snapshot,
     ) -> None:
         self.queue = queue

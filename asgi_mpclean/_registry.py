@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import linecache
-import multiprocessing.managers
-import multiprocessing.process
-import multiprocessing.queues
-import multiprocessing.sharedctypes
-import multiprocessing.synchronize
 import os
-import queue
 import re
 import sys
+import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _cpython, _options, _shutdown, _signals
-from ._plan import Entry
+from . import _cpython, _memory, _options, _shutdown, _signals
+from ._kinds import CONNECTION, KINDS, LOCK, MEMORY, PROCESS, QUEUE, Entry, kind_of
+from ._plan import Plan
 from ._process import Process
 
 if TYPE_CHECKING:
@@ -26,41 +21,16 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ._kinds import Kind
     from ._report import CleanupReport
 
 T = TypeVar("T")
 
-KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
-    ("queue", (multiprocessing.queues.Queue, multiprocessing.queues.SimpleQueue)),
-    ("process", (multiprocessing.process.BaseProcess,)),
-    (
-        "lock",
-        (
-            multiprocessing.synchronize.SemLock,
-            multiprocessing.synchronize.Condition,
-            multiprocessing.synchronize.Event,
-            multiprocessing.synchronize.Barrier,
-            multiprocessing.sharedctypes.SynchronizedBase,
-        ),
-    ),
-)
-
-ACCEPTED = (
-    "Queue, JoinableQueue, SimpleQueue, Process, Lock, RLock, Semaphore, BoundedSemaphore, "
-    "Condition, Event, Barrier, Value and Array of multiprocessing are accepted"
-)
-
-HINTS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((queue.Queue, queue.SimpleQueue), "; a queue between threads needs no clean-up"),
-    ((asyncio.Queue,), "; a queue between tasks needs no clean-up"),
-    (
-        (multiprocessing.managers.BaseProxy,),
-        "; what a manager serves ends with the manager's shutdown()",
-    ),
-)
-
 # So many entries are kept before the first look for some that have ended by themselves.
 PRUNE_AT = 64
+
+# The time (seconds) that closing what came too late may take.
+DISCARD = 1.0
 
 
 class Registry:
@@ -91,11 +61,13 @@ class Registry:
         kills. Registering the same resource again replaces its options.
 
         Args:
-            resource: A queue, process or lock-like object of `multiprocessing`, of any context.
+            resource: Anything that `multiprocessing` makes, of any context: queues, processes,
+                locks and what is made of them, pools, managers, shared memory, connections and
+                listeners; a `ProcessPoolExecutor`; what was added by `add_kind`.
             name: What logs and the report call it; by default the line that registered it.
-            on_item: For a queue: called in order with each item that is left in it. It runs in
-                a thread of its own and is not waited for past the deadline.
-            stop: For a process: asks it to end, before signals are used.
+            on_item: For a queue or a connection: called in order with each item that is left in
+                it. It runs in a thread of its own and is not waited for past the deadline.
+            stop: For a process, a pool or an executor: asks it to end, before signals are used.
 
         Returns:
             The resource.
@@ -105,12 +77,12 @@ class Registry:
             ValueError: If an option does not fit the kind of resource.
             RuntimeError: While a clean-up is under way; the resource has been closed then.
         """
-        kind = _kind_of(resource)
+        kind = kind_of(resource)
         _check_options(kind, name=name, on_item=on_item, stop=stop)
         if _shutdown.DISABLED:
             return resource
         if self._shutting_down:
-            _discard(resource, kind)
+            _discard(Entry(resource, kind, ""))
             msg = f"cannot register {resource!r} while a clean-up is under way; it was closed"
             raise RuntimeError(msg)
         known = self._entries.get(id(resource))
@@ -118,6 +90,8 @@ class Registry:
             self._prune()
         name = name or (known.name if known else _default_name(resource, kind))
         self._entries[id(resource)] = Entry(resource, kind, name, on_item, stop)
+        if kind is MEMORY:
+            _memory.note(resource)
         _shutdown.clean_at_exit()
         self._guard_signals()
         return resource
@@ -214,47 +188,35 @@ class Registry:
         self._prune_at = max(PRUNE_AT, 2 * len(self._entries))
 
 
-def _kind_of(resource: object) -> str:
-    for kind, types in KINDS:
-        if isinstance(resource, types):
-            return kind
-    hint = next((text for types, text in HINTS if isinstance(resource, types)), "")
-    msg = f"cannot register {resource!r} of type {_type_name(resource)}: {ACCEPTED}{hint}"
-    raise TypeError(msg)
-
-
-def _type_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _check_options(kind: str, *, name: object, on_item: object, stop: object) -> None:
+def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -> None:
     if name is not None and not isinstance(name, str):
         msg = f"name must be a string, not {name!r}"
         raise TypeError(msg)
-    for option, value, wanted in (("on_item", on_item, "queue"), ("stop", stop, "process")):
+    for option, value in (("on_item", on_item), ("stop", stop)):
         if value is None:
             continue
         if not callable(value):
             msg = f"{option} must be callable, not {value!r}"
             raise TypeError(msg)
-        if kind != wanted:
-            msg = f"{option}= is for a {wanted}, and what is registered is a {kind}"
+        if option not in kind.options:
+            fitting = ", ".join(other.name for other in KINDS if option in other.options)
+            msg = f"{option}= is for these kinds: {fitting}; what is registered is a {kind.name}"
             raise ValueError(msg)
         if inspect.iscoroutinefunction(value):
             msg = f"{option} must be a plain function, not the coroutine function {value!r}"
             raise TypeError(msg)
 
 
-def _default_name(resource: Any, kind: str) -> str:
+def _default_name(resource: Any, kind: Kind) -> str:
     """Return a process's own name, or else what and where the registering line says."""
-    if kind == "process":
+    if kind is PROCESS:
         return str(resource.name)
     frame = inspect.currentframe()
     here = os.path.dirname(__file__)
     while frame is not None and os.path.dirname(frame.f_code.co_filename) == here:
         frame = frame.f_back
     if frame is None:
-        return kind
+        return kind.name
     path, line = frame.f_code.co_filename, frame.f_lineno
     place = f"{os.path.basename(path)}:{line}"
     source = linecache.getline(path, line)
@@ -271,29 +233,31 @@ REGISTERED = re.compile(r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]")
 def _is_spent(entry: Entry) -> bool:
     # Two references: the entry's own, and that of the call.
     unused = sys.getrefcount(entry.resource) <= 2  # noqa: PLR2004
-    if entry.kind == "process":
+    if entry.kind is PROCESS:
         try:
             return (unused and entry.resource.pid is None) or entry.resource.exitcode is not None
         except ValueError:
             return True
-    if entry.kind == "queue":
+    if entry.kind is QUEUE:
         if _cpython.is_closed(entry.resource):
             return _cpython.backlog_size(entry.resource) == 0
         return unused and not _cpython.backlog_size(entry.resource) and entry.resource.empty()
-    return unused
+    if entry.kind is CONNECTION:
+        return bool(entry.resource.closed)
+    return unused and entry.kind is LOCK
 
 
-def _discard(resource: Any, kind: str) -> None:
+def _discard(entry: Entry) -> None:
     """Close a resource that came too late to be registered."""
-    if kind == "process":
-        return
-    snapshot = _cpython.Snapshot()
-    owned = snapshot.owns(resource)
-    if kind == "queue":
-        _cpython.leave_feeder(resource, forget=False)
-        _cpython.close(resource, 0.1)
-    if owned:
-        _cpython.unlink(snapshot.claim(_cpython.semaphore_names_of(resource)))
+    if entry.kind is not PROCESS:
+        Plan(
+            [entry],
+            trigger="register()",
+            start=time.monotonic(),
+            timeout=DISCARD,
+            discover=False,
+            going_away=False,
+        ).run()
 
 
 default_registry = Registry()

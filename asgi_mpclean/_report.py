@@ -15,14 +15,15 @@ class ResourceReport:
         name: The name given to `register`, or where the resource was registered.
         kind: The class of the resource.
         outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
-            using it), `already closed`, `joined`, `terminated`, `killed`, `not started`,
-            `still running`, `unlinked`.
+            using it), `already closed`, `already broken`, `joined`, `terminated`, `killed`,
+            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`.
         registered: False for what was discovered when the process went away.
         delivered: Items that `on_item` was called with.
         saved: Items that this process had put into another's queue and that still reached it.
         dropped: Items nobody received.
         failed: Of the delivered items, those for which `on_item` raised; of the dropped ones,
             those that could not be unpickled are counted in `dropped` as well.
+        cancelled: Jobs of a pool or an executor that no worker had begun.
         semaphores: Named semaphores unlinked.
         seconds: Time from the start of the clean-up until the resource was done with.
         error: The first error of an `on_item`, or of an item that did not unpickle.
@@ -37,6 +38,7 @@ class ResourceReport:
     saved: int = 0
     dropped: int = 0
     failed: int = 0
+    cancelled: int = 0
     semaphores: int = 0
     seconds: float = 0.0
     error: str | None = None
@@ -54,7 +56,7 @@ class ResourceReport:
 
     @property
     def forced(self) -> bool:
-        """Whether this is a process that had to be terminated or killed."""
+        """Whether a process, be it of a pool, had to be terminated or killed."""
         return self.outcome in {"terminated", "killed"}
 
     def __str__(self) -> str:
@@ -64,6 +66,7 @@ class ResourceReport:
             (self.saved, "saved"),
             (self.dropped, "dropped"),
             (self.failed, "failed"),
+            (self.cancelled, "cancelled"),
         )
         items = ", ".join(f"{count} {word}" for count, word in counts if count)
         return f"{self.kind} {self.name}: {self.outcome}" + (f", items: {items}" if items else "")
@@ -105,6 +108,11 @@ class CleanupReport:
         return sum(entry.dropped for entry in self.resources)
 
     @property
+    def cancelled(self) -> int:
+        """Jobs of pools and executors that no worker had begun."""
+        return sum(entry.cancelled for entry in self.resources)
+
+    @property
     def closed(self) -> int:
         """Resources that were closed."""
         return sum(entry.closed for entry in self.resources)
@@ -134,6 +142,7 @@ class CleanupReport:
             (self.delivered, "items delivered"),
             (self.saved, "items saved"),
             (self.dropped, "items dropped"),
+            (self.cancelled, "jobs cancelled"),
         )
         done = ", ".join(f"{count} {words}" for count, words in counts if count) or "nothing to do"
         return f"cleaned up in {self.seconds:.3f} s ({self.trigger}): {done}"
@@ -144,7 +153,8 @@ class CleanupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, the totals included, as plain data."""
-        totals = ("delivered", "saved", "dropped", "closed", "joined", "forced", "semaphores")
+        items = ("delivered", "saved", "dropped", "cancelled")
+        totals = (*items, "closed", "joined", "forced", "semaphores")
         return dataclasses.asdict(self) | {name: getattr(self, name) for name in totals}
 
     def to_json(self) -> str:

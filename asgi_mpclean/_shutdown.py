@@ -192,6 +192,8 @@ def log(report: CleanupReport) -> None:
         what = f"{entry.kind} {entry.name}"
         if entry.dropped:
             logger.warning("%s: %d items dropped", what, entry.dropped)
+        if entry.cancelled:
+            logger.warning("%s: %d jobs cancelled", what, entry.cancelled)
         if entry.error is not None:
             logger.warning("%s: on_item failed for %d items: %s", what, entry.failed, entry.error)
         if entry.outcome in {"killed", "still running"}:

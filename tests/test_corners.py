@@ -20,11 +20,11 @@ from asgi_mpclean import (
     ResourceReport,
     _cpython,
     _drain,
-    _plan,
     _registry,
     _shutdown,
     _workers,
 )
+from asgi_mpclean._kinds import LOCK, PROCESS, QUEUE, Entry
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -143,13 +143,13 @@ def test_spent_entries() -> None:
     queue = SPAWN.Queue()
     queue.close()
     spent = [
-        _plan.Entry(ended, "process", ""),
-        _plan.Entry(closed, "process", ""),
-        _plan.Entry(queue, "queue", ""),
+        Entry(ended, PROCESS, ""),
+        Entry(closed, PROCESS, ""),
+        Entry(queue, QUEUE, ""),
     ]
     assert all(_registry._is_spent(entry) for entry in spent)
     lock = SPAWN.Lock()
-    assert not _registry._is_spent(_plan.Entry(lock, "lock", ""))
+    assert not _registry._is_spent(Entry(lock, LOCK, ""))
     names = [*_cpython.semaphore_names_of(lock), *_cpython.semaphore_names_of(queue)]
     _cpython.unlink(_cpython.Snapshot().claim(names))
 

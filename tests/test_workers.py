@@ -184,18 +184,18 @@ def test_a_process_that_somebody_else_has_reaped_is_not_waited_for() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the inodes of a process are Linux's")
 def test_the_semaphores_of_a_terminated_worker_are_unlinked(method: str) -> None:
     context: Any = multiprocessing.get_context(method)
-    before = {path.name for path in Path("/dev/shm").iterdir()}
     registry = Registry()
-    ready = registry.register(context.Event())
+    ours, theirs = context.Pipe()
     worker = registry.register(
-        context.Process(target=workers.make_lock_and_sleep, args=(ready, []), name="owner")
+        context.Process(target=workers.make_lock_and_sleep, args=(theirs,), name="owner")
     )
     worker.start()
-    assert ready.wait(20)
+    assert ours.poll(20)
+    semaphore = Path(f"/dev/shm/sem.{ours.recv().lstrip('/')}")
+    assert semaphore.exists()
     report = registry.clean()
     assert [entry.semaphores for entry in report.resources if entry.name == "owner"] == [1]
-    left = {path.name for path in Path("/dev/shm").iterdir()} - before
-    assert not {name for name in left if name.startswith("sem.")}
+    assert not semaphore.exists()
 
 
 # Process and worker_init ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.reduction
+import multiprocessing.util
 import os
 import signal
 import time
@@ -46,10 +47,10 @@ def sleep(ready: Any) -> None:
     time.sleep(600)
 
 
-def make_lock_and_sleep(ready: Any, held: list[Any]) -> None:
-    """Own a semaphore that a death by signal leaves behind."""
-    held.append(multiprocessing.get_context("spawn").Lock())
-    ready.set()
+def make_lock_and_sleep(connection: Any) -> None:
+    """Own a semaphore that a death by signal leaves behind, and tell its name."""
+    lock: Any = multiprocessing.get_context("spawn").Lock()
+    connection.send(lock._semlock.name)
     time.sleep(600)
 
 
@@ -142,3 +143,50 @@ def fill_as_an_app_does(results: Any, count: int) -> None:
     app: Any = print
     asgi_mpclean.MPCleanLifespan(app, timeout=0.5)
     fill(results, count)
+
+
+def begin_and_sleep(path: str, seconds: float) -> None:
+    """Show that the job has begun, and take a while."""
+    with open(path, "w", encoding="utf-8"):
+        pass
+    time.sleep(seconds)
+
+
+def begin_and_ignore_sigterm(path: str, seconds: float) -> None:
+    """Be a stubborn job."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    begin_and_sleep(path, seconds)
+
+
+def clean_registered(resource: Any, answer: Any) -> None:
+    """Register and clean up something that was inherited."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    registry = asgi_mpclean.Registry()
+    registry.register(resource)
+    answer.send([entry.outcome for entry in registry.clean().resources])
+
+
+def init_and_finalize(path: str) -> None:
+    """Be a worker of a pool that shows that its finalizers run."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    asgi_mpclean.worker_init()
+    finalize: Any = multiprocessing.util.Finalize
+    finalize(None, begin_and_sleep, (path, 0), exitpriority=1)
+
+
+def clean_discovered(_resource: Any, answer: Any) -> None:
+    """Clean up whatever there is."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    report = asgi_mpclean.clean(discover=True)
+    answer.send([entry.outcome for entry in report.resources])
+
+
+def write_when_asked(ready: Any, asked: Any, shared: Any) -> None:
+    """Use what a manager serves to the very end."""
+    ready.set()
+    asked.wait()
+    time.sleep(0.2)
+    shared["answer"] = 42

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import concurrent.futures.process
 import enum
 import multiprocessing
+import multiprocessing.managers
+import multiprocessing.pool
 import multiprocessing.process
 import multiprocessing.queues
 import multiprocessing.resource_tracker
+import multiprocessing.shared_memory
 import multiprocessing.synchronize
 import multiprocessing.util
 import sys
@@ -33,6 +38,10 @@ class Feature(str, enum.Enum):
     FRAMES = "know which threads wait in a queue"
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
+    POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
+    EXECUTORS = "watch the workers of an executor"
+    MANAGERS = "kill the server of a manager that does not answer"
+    SHARED_MEMORY = "know who made a block of shared memory"
 
 
 NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
@@ -84,6 +93,26 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_process.BaseProcess, "_bootstrap"),
         (_process.BaseProcess, "_Popen"),
         (multiprocessing.Process, "_start_method"),
+    ),
+    Feature.POOLS: (
+        (multiprocessing.pool.Pool, "_pool"),
+        (multiprocessing.pool.Pool, "_inqueue"),
+        (multiprocessing.pool.Pool, "_outqueue"),
+        (multiprocessing.pool.Pool, "_worker_handler"),
+        (multiprocessing.pool.Pool, "_terminate"),
+    ),
+    Feature.EXECUTORS: (
+        (concurrent.futures.ProcessPoolExecutor, "_processes"),
+        (concurrent.futures.ProcessPoolExecutor, "_pending_work_items"),
+        (concurrent.futures.ProcessPoolExecutor, "_call_queue"),
+        (concurrent.futures.ProcessPoolExecutor, "_broken"),
+        (concurrent.futures.ProcessPoolExecutor, "_shutdown_thread"),
+        (concurrent.futures.process, "_threads_wakeups"),
+    ),
+    Feature.MANAGERS: ((multiprocessing.managers.BaseManager, "_process"),),
+    Feature.SHARED_MEMORY: (
+        (multiprocessing.shared_memory.SharedMemory, "_flags"),
+        (multiprocessing.shared_memory.SharedMemory, "_name"),
     ),
 }
 

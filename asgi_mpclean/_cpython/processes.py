@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.process
@@ -10,6 +11,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _util: Any = multiprocessing.util
+
+# The time (seconds) that the resource tracker or the fork server may take to end.
+STOPPED = 0.5
 
 
 def is_child(process: Any) -> bool:
@@ -29,35 +34,6 @@ def is_child(process: Any) -> bool:
     except (AssertionError, ValueError):
         return False
     return True
-
-
-def pools_and_managers() -> list[tuple[str, Callable[[], None]]]:
-    """Return the kind of each live `Pool` and `Manager` made here, and what ends it."""
-    if Feature.SEMAPHORES not in AVAILABLE:
-        return []
-    found: list[tuple[str, Callable[[], None]]] = []
-    for finalizer in list(_util._finalizer_registry.values()):
-        name = getattr(finalizer._callback, "__name__", "")
-        if finalizer._pid != os.getpid():
-            continue
-        if name == "_terminate_pool" and (pool := finalizer._weakref()) is not None:
-            found.append(("Pool", pool.terminate))
-        elif name == "_finalize_manager":
-            found.append(("Manager", finalizer))
-    return found
-
-
-def live_executors() -> list[Any]:
-    """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
-    module = sys.modules.get("concurrent.futures.process")
-    threads = list(getattr(module, "_threads_wakeups", ()))
-    executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
-    return [executor for executor in executors if executor is not None]
-
-
-def executor_pids(executor: Any) -> list[int]:
-    """Return the pids of the workers of a `ProcessPoolExecutor`."""
-    return list(getattr(executor, "_processes", None) or ())
 
 
 def run_exit_functions() -> None:
@@ -87,12 +63,41 @@ def at_process_exit(callback: Callable[[], None]) -> None:
 _finalizer_of: int | None = None
 
 
+def remove_files() -> None:
+    """Remove the sockets of listeners, and the temporary directory that holds most of them.
+
+    Python does so at its exit, to which a process that a signal ends does not come. The fork
+    server's socket is one of them, so it is stopped first.
+    """
+    if Feature.SEMAPHORES not in AVAILABLE or not _stop_in_time("forkserver"):
+        return
+    for finalizer in list(_util._finalizer_registry.values()):
+        removes = finalizer._callback in (os.unlink, getattr(_util, "_remove_temp_dir", None))
+        if removes and finalizer._pid == os.getpid():
+            with contextlib.suppress(OSError):
+                finalizer()
+
+
+def _stop_in_time(name: str) -> bool:
+    """Stop a helper process; tells whether none is left. Living children may keep it alive."""
+    helper: Any = getattr(sys.modules.get(f"multiprocessing.{name}"), f"_{name}", None)
+    if getattr(helper, "_forkserver_pid", helper) is None:  # It never ran.
+        return True
+    if not hasattr(helper, "_stop"):
+        return False
+    stopper = threading.Thread(target=helper._stop, daemon=True)
+    try:
+        stopper.start()
+    except RuntimeError:  # At its exit Python starts no threads, and removes the files itself.
+        return False
+    stopper.join(STOPPED)
+    return not stopper.is_alive()
+
+
 def stop_helpers() -> None:
-    """Stop the resource tracker and the fork server, so that an exec leaves no zombie of them."""
-    for module, name in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
-        server: Any = getattr(sys.modules.get(f"multiprocessing.{module}"), name, None)
-        if hasattr(server, "_stop"):
-            server._stop()
+    """Stop the fork server and the resource tracker, so that an exec leaves no zombie of them."""
+    for name in ("forkserver", "resource_tracker"):
+        _stop_in_time(name)
 
 
 def start_helpers(method: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.queues
 import multiprocessing.resource_tracker
 import multiprocessing.synchronize
 import multiprocessing.util
@@ -31,14 +32,21 @@ ATOMIC_WRITE = getattr(select, "PIPE_BUF", 512)
 
 # Objects made before the last fork: their place in the after-fork registry is below this mark.
 _inherited_below = 0
+_was_forked = False
 
 
 def note_fork() -> None:
     """Remember, in a child that has just been forked, what it inherited."""
-    global _inherited_below  # noqa: PLW0603 - one mark for the process
+    global _inherited_below, _was_forked  # noqa: PLW0603 - one mark for the process
+    _was_forked = True
     if Feature.DISCOVERY in AVAILABLE:
         keys = list(_util._afterfork_registry.data)
         _inherited_below = max((key[0] for key in keys), default=-1) + 1
+
+
+def was_forked() -> bool:
+    """Tell whether this process has inherited objects from another one."""
+    return _was_forked
 
 
 class Snapshot:
@@ -111,7 +119,12 @@ def semaphores_of(resource: Any) -> list[Any]:
     return list(dict.fromkeys(found))
 
 
-_MADE_OF_SEMAPHORES = (_sync.Condition, _sync.Event)
+_MADE_OF_SEMAPHORES = (
+    _sync.Condition,
+    _sync.Event,
+    multiprocessing.queues.Queue,  # in a pool or an executor
+    multiprocessing.queues.SimpleQueue,
+)
 
 
 def semaphore_names_of(resource: Any) -> list[str]:
@@ -134,22 +147,30 @@ def unlink(names: Iterable[str]) -> int:
         except OSError:
             continue
         done.append(name)
-    _unregister(done)
+    tell_tracker("UNREGISTER", done, "semaphore")
     return len(done) - gone
 
 
-def _unregister(names: list[str]) -> None:
+def tell_tracker(command: str, names: list[str], kind: str) -> None:
+    """Send the resource tracker a line for each of the names, without taking its lock.
+
+    Args:
+        command: `REGISTER` or `UNREGISTER`.
+        names: What it is about.
+        kind: What that is, in the tracker's own words.
+    """
     fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
     if Feature.TRACKER not in AVAILABLE:
+        tell = getattr(multiprocessing.resource_tracker, command.lower())
         for name in names:
             with contextlib.suppress(Exception):  # Its errors differ from version to version.
-                multiprocessing.resource_tracker.unregister(name, "semaphore")
+                tell(name, kind)
         return
     if fd is None:
         return
     batch = b""
     for name in names:
-        line = f"UNREGISTER:{name}:semaphore\n".encode()
+        line = f"{command}:{name}:{kind}\n".encode()
         if len(batch) + len(line) > ATOMIC_WRITE:
             _write(fd, batch)
             batch = b""

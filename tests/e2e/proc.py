@@ -87,10 +87,10 @@ def mapped_inodes(pids: Iterable[int]) -> set[int]:
 
 def watched_inodes(pids: Iterable[int]) -> set[int]:
     """Return the inodes that the processes watch for changes with inotify."""
-    inodes = set()
+    watch = re.compile(rb"^inotify wd:\S+ ino:(\S+)", re.MULTILINE)
+    inodes: set[int] = set()
     for pid in pids:
         with contextlib.suppress(OSError):
             for fdinfo in (PROC / str(pid) / "fdinfo").iterdir():
-                watches = re.findall(rb"^inotify wd:\S+ ino:(\S+)", fdinfo.read_bytes(), re.MULTILINE)
-                inodes.update(int(inode, 16) for inode in watches)
+                inodes.update(int(inode, 16) for inode in watch.findall(fdinfo.read_bytes()))
     return inodes

@@ -1,0 +1,164 @@
+"""Pools, executors and managers from inside: what runs in them, and what they have not begun."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import concurrent.futures.process
+import contextlib
+import multiprocessing.pool
+import multiprocessing.util
+import os
+import pickletools
+import queue
+from typing import TYPE_CHECKING, Any
+
+from .features import AVAILABLE, Feature
+from .processes import is_child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_util: Any = multiprocessing.util
+
+# How long (seconds) a lock inside a pool may be held before its holder counts as dead.
+LOCKED = 0.05
+
+
+def pools_and_managers() -> list[Any]:
+    """Return each live `Pool`, `ThreadPool` and manager that was started in this process."""
+    if Feature.SEMAPHORES not in AVAILABLE:
+        return []
+    found = []
+    for finalizer in list(_util._finalizer_registry.values()):
+        name = getattr(finalizer._callback, "__name__", "")
+        if finalizer._pid == os.getpid() and name in {"_terminate_pool", "_finalize_manager"}:
+            found.append(finalizer._weakref())
+    return [thing for thing in found if thing is not None]
+
+
+def live_executors() -> list[Any]:
+    """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
+    threads = list(getattr(concurrent.futures.process, "_threads_wakeups", ()))
+    executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
+    return [executor for executor in executors if executor is not None]
+
+
+def started_elsewhere(resource: Any) -> bool:
+    """Tell whether the processes of a pool, executor or manager are not ours to wait for."""
+    if Feature.CHILDREN not in AVAILABLE:
+        return False
+    return not all(is_child(process) for process in _processes(resource))
+
+
+def _processes(resource: Any) -> list[Any]:
+    if isinstance(resource, multiprocessing.pool.Pool):
+        return pool_processes(resource)
+    if isinstance(resource, concurrent.futures.ProcessPoolExecutor):
+        return list(executor_processes(resource).values())
+    process = manager_process(resource)
+    return [] if process is None else [process]
+
+
+def pool_is_transparent() -> bool:
+    """Tell whether the jobs and the workers of a pool can be seen in this Python."""
+    return Feature.POOLS in AVAILABLE
+
+
+def pool_processes(pool: Any) -> list[Any]:
+    """Return the worker processes of a `Pool`; a `ThreadPool` has none."""
+    if Feature.POOLS not in AVAILABLE or isinstance(pool, multiprocessing.pool.ThreadPool):
+        return []
+    return list(pool._pool)
+
+
+def pool_is_terminated(pool: Any) -> bool:
+    """Tell whether the app has terminated `pool` itself."""
+    return Feature.POOLS in AVAILABLE and not pool._terminate.still_active()
+
+
+def pool_is_busy(pool: Any) -> bool:
+    """Tell whether `pool` may have jobs, and start another worker for them."""
+    return Feature.POOLS in AVAILABLE and bool(pool._worker_handler.is_alive())
+
+
+def pool_jobs(pool: Any) -> Any:
+    """Return the queue from which the workers of a `Pool` take their jobs."""
+    return pool._inqueue
+
+
+def take_thread_jobs(pool: Any) -> list[Any]:
+    """Take the jobs that the threads of a `ThreadPool` have not begun."""
+    jobs = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            jobs.append(pool._inqueue.get_nowait())
+    return jobs
+
+
+def job_of(task: bytes | tuple[Any, ...]) -> tuple[int, int]:
+    """Return the job, and the part of it, that a pickled or unpickled task of a pool is.
+
+    A task is `(job, part, function, args, kwargs)`; unpickling it would run the app's code.
+    """
+    if isinstance(task, tuple):
+        return task[0], task[1]
+    numbers = (int(arg or 0) for opcode, arg, _ in pickletools.genops(task) if "INT" in opcode.name)
+    return next(numbers), next(numbers)
+
+
+def fail_jobs(pool: Any, jobs: Iterable[tuple[int, int]], error: Exception) -> None:
+    """Let jobs that no worker has begun raise `error` where their results are waited for.
+
+    They go the way of all results, so that only the pool's own thread touches them; it may be busy
+    in a callback of the app, and this may block.
+    """
+    for job, part in jobs:
+        pool._outqueue.put((job, part, (False, error)))
+
+
+def end_pool_worker(pool: Any) -> None:
+    """Give one worker of `pool` the sentinel that ends it."""
+    pool._inqueue.put(None)
+
+
+def free_pool(pool: Any) -> None:
+    """Free the threads of `pool` from the locks that its workers, all dead, have left behind."""
+    if Feature.POOLS in AVAILABLE and not isinstance(pool, multiprocessing.pool.ThreadPool):
+        for lock in (pool._inqueue._rlock, pool._outqueue._wlock):
+            # A thread of the pool holds it for no longer than one message takes.
+            lock.acquire(timeout=LOCKED)
+            with contextlib.suppress(ValueError):
+                lock.release()
+
+
+def executor_processes(executor: Any) -> dict[int, Any]:
+    """Return the worker processes of a `ProcessPoolExecutor`, kept up to date by itself."""
+    if Feature.EXECUTORS not in AVAILABLE:
+        return {}
+    return executor._processes or {}
+
+
+def executor_futures(executor: Any) -> list[concurrent.futures.Future[Any]]:
+    """Return the futures of a `ProcessPoolExecutor` that are not done."""
+    if Feature.EXECUTORS not in AVAILABLE:
+        return []
+    return [work.future for work in list(executor._pending_work_items.copy().values())]
+
+
+def executor_calls(executor: Any) -> Any | None:
+    """Return the queue from which the workers of a `ProcessPoolExecutor` take their jobs."""
+    return executor._call_queue if Feature.EXECUTORS in AVAILABLE else None
+
+
+def executor_outcome(executor: Any) -> str:
+    """Return what has become of a `ProcessPoolExecutor` already; nothing while it is in use."""
+    if Feature.EXECUTORS not in AVAILABLE:
+        return ""
+    if executor._broken:
+        return "already broken"
+    return "already closed" if executor._shutdown_thread else ""
+
+
+def manager_process(manager: Any) -> Any | None:
+    """Return the server process of a manager, None if it was not started here."""
+    return getattr(manager, "_process", None) if Feature.MANAGERS in AVAILABLE else None

@@ -1,0 +1,325 @@
+"""Pools and executors: registered, discovered, busy, broken, somebody else's."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import multiprocessing
+import multiprocessing.pool
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import workers
+from harness import eventually
+
+import asgi_mpclean
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython import AVAILABLE, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from asgi_mpclean import CleanupReport, ResourceReport
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+
+# One that is asked gets 70 % of it.
+TIMEOUT = 4.0
+WORKERS = 2
+
+
+class Group:
+    """A pool or an executor, whose jobs are submitted and asked for in one way."""
+
+    def __init__(self, kind: str, context: Any = SPAWN, **options: Any) -> None:
+        self.kind = kind
+        init = asgi_mpclean.worker_init
+        if kind == "Pool":
+            self.resource: Any = context.Pool(WORKERS, initializer=init, **options)
+        elif kind == "ThreadPool":
+            self.resource = multiprocessing.pool.ThreadPool(WORKERS)
+        else:
+            self.resource = concurrent.futures.ProcessPoolExecutor(
+                WORKERS, mp_context=context, initializer=init, **options
+            )
+
+    def submit(self, function: Callable[..., object], *args: object) -> Callable[[float], Any]:
+        """Have a job done; what is returned waits for its result, so many seconds."""
+        if self.kind == "ProcessPoolExecutor":
+            return self.resource.submit(function, *args).result  # type: ignore[no-any-return]
+        return self.resource.apply_async(function, args).get  # type: ignore[no-any-return]
+
+    def begun(self, folder: Path, function: Callable[..., object], *args: object) -> list[Any]:
+        """Occupy all workers, and wait until they are."""
+        paths = [folder / f"begun{number}" for number in range(WORKERS)]
+        results = [self.submit(function, str(path), *args) for path in paths]
+        assert eventually(lambda: all(path.exists() for path in paths), 30)
+        return results
+
+
+kinds = pytest.mark.parametrize("kind", ["Pool", "ThreadPool", "ProcessPoolExecutor"])
+with_processes = pytest.mark.parametrize("kind", ["Pool", "ProcessPoolExecutor"])
+
+
+def clean(group: Group, how: str, **options: Any) -> ResourceReport:
+    """Clean up a group that was registered, or one that is found."""
+    registry = Registry()
+    if how == "registered":
+        registry.register(group.resource, name="group", **options)
+    report = registry.clean(TIMEOUT, discover=how == "discovered")
+    assert not report.deadline_passed
+    assert not multiprocessing.active_children()
+    (entry,) = (entry for entry in report.resources if entry.kind == group.kind)
+    assert entry.registered == (how == "registered")
+    return entry
+
+
+def is_cancelled(result: Callable[[float], Any]) -> bool:
+    """Tell whether a job has been cancelled rather than done."""
+    try:
+        result(1)
+    except concurrent.futures.CancelledError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("how", ["registered", "discovered"])
+@kinds
+def test_an_idle_one_is_closed(kind: str, how: str, method: str) -> None:
+    group = Group(kind, multiprocessing.get_context(method))
+    assert group.submit(abs, -1)(30) == 1
+    report = clean(group, how)
+    assert (report.outcome, report.cancelled) == ("closed", 0)
+    assert report.seconds < 0.5 * TIMEOUT  # Nobody had to be forced.
+    if kind == "Pool":  # Some of an executor's go with its own thread.
+        assert report.semaphores == (0 if method == "fork" else 6)
+
+
+@pytest.mark.parametrize("how", ["registered", "discovered"])
+@kinds
+def test_jobs_in_hand_are_finished_and_the_others_cancelled(
+    kind: str, how: str, tmp_path: Path
+) -> None:
+    group = Group(kind)
+    in_hand = group.begun(tmp_path, workers.begin_and_sleep, 0.5)
+    others = [group.submit(abs, -number) for number in range(300)]
+    report = clean(group, how)
+    assert [result(1) for result in in_hand] == [None] * WORKERS
+    cancelled = sum(is_cancelled(result) for result in others)
+    assert (report.outcome, report.cancelled) == ("closed", cancelled)
+    # An executor hands out one job more than it has workers.
+    assert cancelled >= len(others) - (WORKERS + 1 if kind == "ProcessPoolExecutor" else 0)
+
+
+@with_processes
+@pytest.mark.parametrize(
+    ("job", "outcome"),
+    [(workers.begin_and_sleep, "terminated"), (workers.begin_and_ignore_sigterm, "killed")],
+)
+def test_a_job_without_an_end_is_forced(
+    kind: str, job: Callable[..., object], outcome: str, tmp_path: Path
+) -> None:
+    group = Group(kind)
+    results = group.begun(tmp_path, job, 600)
+    assert clean(group, "registered").outcome == outcome
+    if kind == "ProcessPoolExecutor":
+        for result in results:
+            with pytest.raises((concurrent.futures.process.BrokenProcessPool, SystemExit)):
+                result(10)
+
+
+def test_a_thread_without_an_end_is_left_behind(tmp_path: Path) -> None:
+    group, event = Group("ThreadPool"), threading.Event()
+
+    def wait(path: str) -> None:
+        workers.begin_and_sleep(path, 0)
+        event.wait(60)
+
+    group.begun(tmp_path, wait)
+    assert clean(group, "registered").seconds < TIMEOUT
+    event.set()
+
+
+@pytest.mark.parametrize("kind", ["Pool", "ThreadPool"])
+def test_stop_decides_what_becomes_of_the_jobs(kind: str) -> None:
+    group = Group(kind)
+    results = [group.submit(abs, -number) for number in range(300)]
+    report = clean(group, "registered", stop=group.resource.close)
+    assert [result(1) for result in results] == list(range(300))
+    assert (report.outcome, report.cancelled) == ("closed", 0)
+
+
+def test_the_jobs_of_a_map_are_cancelled_one_by_one(tmp_path: Path) -> None:
+    group = Group("Pool")
+    group.begun(tmp_path, workers.begin_and_sleep, 0.5)
+    result = group.resource.map_async(abs, range(5000), chunksize=1)
+    lazy = group.resource.imap(abs, range(10))
+    assert clean(group, "registered").cancelled >= 5000
+    for wait in (functools.partial(result.get, 1), functools.partial(lazy.next, 1)):
+        with pytest.raises(concurrent.futures.CancelledError):
+            wait()
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        ("Pool", "maxtasksperchild"),
+        pytest.param(
+            "ProcessPoolExecutor",
+            "max_tasks_per_child",
+            marks=pytest.mark.skipif(sys.version_info < (3, 11), reason="new in Python 3.11"),
+        ),
+    ],
+)
+def test_workers_that_are_replaced_all_the_time(kind: str, option: str, tmp_path: Path) -> None:
+    group = Group(kind, **{option: 1})
+    for _ in range(5):
+        assert group.submit(abs, -1)(30) == 1
+    group.begun(tmp_path, workers.begin_and_sleep, 0.3)
+    for _ in range(50):
+        group.submit(abs, -1)
+    report = clean(group, "registered")
+    assert report.outcome == "closed"
+    assert report.cancelled >= 45
+
+
+@with_processes
+def test_jobs_that_fill_the_pipe_do_not_hold_up_the_end(kind: str, tmp_path: Path) -> None:
+    group = Group(kind)
+    group.begun(tmp_path, workers.begin_and_sleep, 600)
+    for _ in range(20):
+        group.submit(len, b"x" * 1_000_000)
+    assert clean(group, "registered").outcome == "terminated"
+    if kind == "ProcessPoolExecutor":
+        group.resource.shutdown()  # Its threads have ended, so that this does not hang.
+
+
+@with_processes
+@pytest.mark.parametrize("when", ["idle", "busy"])
+def test_killed_workers(kind: str, when: str, tmp_path: Path) -> None:
+    group = Group(kind)
+    if when == "busy":
+        group.begun(tmp_path, workers.begin_and_sleep, 600)
+    else:
+        group.submit(abs, -1)(30)
+    for process in multiprocessing.active_children():
+        process.kill()
+    assert clean(group, "registered").outcome in {"closed", "already broken", "terminated"}
+
+
+# What was done with already ---------------------------------------------------------------------
+
+
+def broken_executor() -> Any:
+    group = Group("ProcessPoolExecutor")
+    with pytest.raises(concurrent.futures.process.BrokenProcessPool):
+        group.submit(os._exit, 1)(30)
+    return group.resource
+
+
+def shut_down_executor() -> Any:
+    executor = Group("ProcessPoolExecutor").resource
+    executor.shutdown()
+    return executor
+
+
+def terminated_pool() -> Any:
+    pool = Group("Pool").resource
+    pool.terminate()
+    pool.join()
+    return pool
+
+
+def unused_executor() -> Any:
+    return Group("ProcessPoolExecutor").resource
+
+
+@pytest.mark.parametrize(
+    ("make", "outcome"),
+    [
+        (broken_executor, "already broken"),
+        (shut_down_executor, "already closed"),
+        (terminated_pool, "already closed"),
+        (unused_executor, "closed"),
+    ],
+)
+def test_bad_input_is_reported_as_what_it_was(make: Callable[[], Any], outcome: str) -> None:
+    registry = Registry()
+    registry.register(make())
+    report = registry.clean(TIMEOUT)
+    assert [entry.outcome for entry in report.resources] == [outcome]
+    assert report.seconds < 0.5 * TIMEOUT
+
+
+@with_processes
+def test_one_of_another_process_is_left_alone(kind: str) -> None:
+    group = Group(kind)
+    assert group.submit(abs, -1)(30) == 1
+    ours, theirs = multiprocessing.Pipe()
+    fork: Any = multiprocessing.get_context("fork")
+    child = fork.Process(target=workers.clean_registered, args=(group.resource, theirs))
+    child.start()
+    assert ours.poll(20)
+    assert ours.recv() == ["not a child of this process"]
+    child.join(20)
+    assert group.submit(abs, -2)(30) == 2
+    clean(group, "registered")
+
+
+# Without private names --------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[Feature.POOLS, Feature.EXECUTORS, Feature.CHILDREN, Feature.PIPE])
+def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
+    """Do without a feature."""
+    feature: Feature = request.param
+    AVAILABLE.discard(feature)
+    yield feature
+    AVAILABLE.add(feature)
+
+
+@pytest.mark.usefixtures("without")
+@kinds
+def test_without_a_feature_it_is_ended_all_the_same(kind: str) -> None:
+    group = Group(kind)
+    assert group.submit(abs, -1)(30) == 1
+    registry = Registry()
+    registry.register(group.resource)
+    report: CleanupReport = registry.clean(TIMEOUT)
+    assert report.seconds < TIMEOUT
+    assert eventually(lambda: not multiprocessing.active_children(), 10)
+
+
+# worker_init ------------------------------------------------------------------------------------
+
+
+@with_processes
+@pytest.mark.parametrize("when", ["idle", "busy"])
+def test_sigterm_ends_a_worker_and_runs_its_finalizers(
+    kind: str, when: str, tmp_path: Path, method: str
+) -> None:
+    context: Any = multiprocessing.get_context(method)
+    begun, finalized = tmp_path / "begun", tmp_path / "finalized"
+    job = (str(begun), 600 if when == "busy" else 0)
+    with Registry() as registry:
+        if kind == "Pool":
+            pool = context.Pool(1, workers.init_and_finalize, (str(finalized),))
+            registry.register(pool).apply_async(workers.begin_and_sleep, job)
+        else:
+            executor = concurrent.futures.ProcessPoolExecutor(
+                1, context, workers.init_and_finalize, (str(finalized),)
+            )
+            registry.register(executor).submit(workers.begin_and_sleep, *job)
+        assert eventually(begun.exists, 30)
+        worker = multiprocessing.active_children()[0]
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGTERM)
+        assert eventually(finalized.exists, 10)
+        # Two may wait for it at once, the pool being the other, and only one is told.
+        assert eventually(lambda: worker.exitcode is not None, 10)
+        assert worker.exitcode == 128 + signal.SIGTERM
