@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import signal
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import _cpython
+from . import _cpython, _descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,8 @@ class Process(_cpython.ContextProcess):
 
     In the child CTRL-C is ignored, as the server decides when its workers end; SIGTERM raises
     SystemExit, so that `finally` blocks and finalizers run, and the exit code is that of a process
-    killed by SIGTERM.
+    killed by SIGTERM. When the parent dies without a word, the child gets a SIGTERM too, and half
+    a second later a SIGKILL.
 
     Args:
         args: As `multiprocessing.Process` takes them.
@@ -76,18 +78,27 @@ class Process(_cpython.ContextProcess):
         with _sigint_blocked():
             super().start()
 
-    def prepare_child(self) -> Callable[[], None]:
+    def prepare_child(self, sentinel: Any, parent: int | None) -> Callable[[], None]:
         """Set the signals of the child; what is returned ends it as SIGTERM would have."""
-        worker_init()
+        _set_signals()
         _unblock_sigint()
+        _descendants.end_with_parent(sentinel, parent)
         return _die_of_sigterm_if_it_came
 
 
 def worker_init() -> None:
     """Prepare a worker of a pool: no traceback on CTRL-C, a clean end on SIGTERM.
 
-    For `Pool(initializer=worker_init)` and `ProcessPoolExecutor(initializer=worker_init)`.
+    It also ends by itself when its parent dies. For `Pool(initializer=worker_init)` and
+    `ProcessPoolExecutor(initializer=worker_init)`.
     """
+    _set_signals()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        _descendants.end_with_parent(parent.sentinel, parent.pid)
+
+
+def _set_signals() -> None:
     global _terminated  # noqa: PLW0603 - one process, one end
     _terminated = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)

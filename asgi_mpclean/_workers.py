@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import _cpython
+from . import _cpython, _descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,8 @@ class WorkerCloser:
         self._busy_at = 0.0
         self._cpu_seconds = 0.0
         self._semaphores: dict[str, int] = {}
+        self._descendants: set[_descendants.Identity] = set()
+        self._orphans_asked = False
         try:
             self.pid = process.pid
             if not _cpython.is_child(process):
@@ -70,10 +73,20 @@ class WorkerCloser:
         exitcode = self.process.exitcode
         if exitcode is None and not self._is_gone():
             return False
+        if self._signalled and not self._have_ended_too():
+            return False
         self.report.exitcode = exitcode
         self.report.outcome = self._signalled or "joined"
         self.report.semaphores += unlink_leftovers(self._semaphores)
         return True
+
+    def _have_ended_too(self) -> bool:
+        """Tell whether those have ended whom a worker that had to be signalled leaves behind."""
+        self._descendants = _descendants.living(self._descendants)
+        if self._descendants and self._signalled == "terminated" and not self._orphans_asked:
+            self._orphans_asked = True
+            _descendants.send(self._descendants, signal.SIGTERM)
+        return not self._descendants
 
     def _is_gone(self) -> bool:
         """Tell whether there is no such process, and nobody who will tell how it ended."""
@@ -119,12 +132,14 @@ class WorkerCloser:
         self._signal("terminated", self.process.terminate)
 
     def kill(self) -> None:
-        """Send SIGKILL."""
+        """Send SIGKILL, to whom it leaves behind as well."""
         self._signal("killed", self.process.kill)
+        _descendants.send(self._descendants, signal.SIGKILL)
 
     def _signal(self, word: str, send: Callable[[], None]) -> None:
         # Noted before, as a process that dies by a signal leaves behind what it made.
         self._semaphores |= semaphores_of_process(self.pid)
+        self._descendants |= _descendants.descendants(self.pid)
         self._signalled = word
         with contextlib.suppress(OSError, ValueError):
             send()

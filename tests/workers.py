@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import multiprocessing.reduction
 import multiprocessing.util
@@ -190,3 +191,37 @@ def write_when_asked(ready: Any, asked: Any, shared: Any) -> None:
     asked.wait()
     time.sleep(0.2)
     shared["answer"] = 42
+
+
+def grow(folder: str, depth: int, method: str, plain: bool, stubborn: bool) -> None:
+    """Write down the pid, start a worker that does the same, and stay."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    if stubborn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    begin_and_sleep(os.path.join(folder, str(os.getpid())), 0)
+    if depth:
+        context: Any = multiprocessing.get_context(method)
+        make = context.Process if plain else functools.partial(asgi_mpclean.Process, ctx=context)
+        make(target=grow, args=(folder, depth - 1, method, plain, stubborn)).start()
+    time.sleep(600)
+
+
+def serve(folder: str, method: str, kind: str, stubborn: bool) -> None:
+    """Be a server with two workers, until killed."""
+    import concurrent.futures  # noqa: PLC0415 - only here
+
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    context: Any = multiprocessing.get_context(method)
+    job = (folder, 0, method, False, stubborn)
+    if kind == "Process":
+        for _ in range(2):
+            asgi_mpclean.Process(target=grow, args=job, ctx=context).start()
+    elif kind == "Pool":
+        pool = context.Pool(2, asgi_mpclean.worker_init)
+        pool.starmap(grow, [job] * 2, chunksize=1)
+    else:
+        executor = concurrent.futures.ProcessPoolExecutor(2, context, asgi_mpclean.worker_init)
+        concurrent.futures.wait([executor.submit(grow, *job) for _ in range(2)])
+    time.sleep(600)

@@ -130,13 +130,18 @@ class ContextProcess(multiprocessing.Process):
         base: Any = context.Process if method else super()
         return base._Popen(process_obj)
 
-    def prepare_child(self) -> Callable[[], None]:
-        """Make the child ready for its code; returns what is to be called when that has ended."""
+    def prepare_child(self, sentinel: Any, parent: int | None) -> Callable[[], None]:
+        """Make the child ready for its code; returns what is to be called when that has ended.
+
+        Args:
+            sentinel: The handle that becomes ready when the parent is gone.
+            parent: The pid of the parent.
+        """
         raise NotImplementedError
 
-    def _bootstrap(self, *args: Any, **kwargs: Any) -> int:
-        end = self.prepare_child()
+    def _bootstrap(self, parent_sentinel: Any = None) -> int:
+        end = self.prepare_child(parent_sentinel, getattr(self, "_parent_pid", None))
         base: Any = super()
-        code: int = base._bootstrap(*args, **kwargs)
+        code: int = base._bootstrap(parent_sentinel)
         end()
         return code
