@@ -82,6 +82,7 @@ class _Session:
         self._options = options
         self._cleaned = False
         self._reported = False
+        self._held: list[object] = []
         # One of its own: the app's threads may all be waiting in a queue. And made now, as it has
         # anyio import its backend, which would cost a tenth of a second at the exit.
         self._limiter = anyio.CapacityLimiter(1)
@@ -99,6 +100,11 @@ class _Session:
     def told_to_stop(self) -> bool:
         """Whether the process is about to end."""
         return self._watch.seen or self._watch.server_is_stopping()
+
+    def is_stopping(self) -> None:
+        """Keep what nobody registered from being forgotten by the app's own shutdown."""
+        if self._options.discover and self.told_to_stop:
+            self._held = _shutdown.find_unregistered()
 
     def _clean_in_handler(self, trigger: str) -> None:
         self._clean_up(trigger, going_away=True)
@@ -128,6 +134,7 @@ class _Session:
             work()
             raise
         finally:
+            self._held.clear()
             self._watch.restore()
             self._options.registry.leave_signals()
 
@@ -237,7 +244,10 @@ class _Conversation:
         self._app_received = True
         if self._stop_app_early:
             return {"type": "lifespan.shutdown"}
-        return await self._listen()
+        message = await self._listen()
+        if _stage(message) == "shutdown":
+            self._session.is_stopping()
+        return message
 
     async def _send_from_app(self, message: Message) -> None:
         kind = message["type"]
@@ -296,6 +306,7 @@ class _Lifespan:
                 if not session.told_to_stop:
                     session.has_started()
                     yield {**ours, **(state or {})}
+                    session.is_stopping()
                     return
             # Told to stop before it has started: see _Conversation.
             await session.end()

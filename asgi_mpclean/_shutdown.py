@@ -106,6 +106,15 @@ def _clean_by_policy(trigger: str, policy: Policy, *, discover: bool) -> None:
     )
 
 
+def find_unregistered() -> list[object]:
+    """Return what a clean-up would not discover any more, once the app has let go of it.
+
+    Shared memory that is garbage-collected stays in the system, and nothing in the process tells
+    its name.
+    """
+    return _cpython.shared_memory_made_here()
+
+
 def clean_up(
     registry: Registry | None,
     *,

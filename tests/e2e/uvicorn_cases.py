@@ -163,12 +163,14 @@ def wait_until_served(server: Server, case: Case, times: int) -> None:
         "backlog": "filled",
         "full_results": "worker ready" if case.env else "worker done",
         "stubborn": "worker ready",
+        "pooled": "job begun",
     }
+    workers = 4 if case.app == "pooled" else 1
     off = "--lifespan off" in case.flags
     startup = "Uvicorn running on" if off else "Application startup complete"
-    for text in (startup, texts.get(case.app)):
-        if text:
-            server.wait_for_text(text, count=case.copies * times)
+    server.wait_for_text(startup, count=case.copies * times)
+    if case.app in texts:
+        server.wait_for_text(texts[case.app], count=workers * case.copies * times)
     server.wait_until_ready()
 
 
