@@ -1,7 +1,7 @@
 """The shutdown plan: what is done to everything, in which order, under one deadline.
 
     take the backlogs -> ask the workers -> read while they end -> terminate -> kill
-    -> read what is left -> deliver -> unlink -> close -> report
+    -> read what is left -> unlink, while it is delivered -> close -> report
 
 It runs in the thread that triggered it, which may be the main thread inside a signal handler: it
 takes no lock without a limit, and calls no code of the user itself.
@@ -76,6 +76,8 @@ class Plan:
         self.start = start
         self.timeout = timeout
         self.deadline = self.start + timeout
+        # What cannot be delivered in time has to be counted in time.
+        self.margin = min(0.05 * timeout, 0.1)
         self.discover = discover
         self.going_away = going_away
         self.report = CleanupReport(trigger=trigger, timeout=timeout)
@@ -115,6 +117,9 @@ class Plan:
         self._wait_for_workers()
         self._empty_queues()
         self._unlink()
+        self._wait_for_delivery()
+        if self.discover:
+            self._unlink_rest()
         self._close()
         self.report.seconds = time.monotonic() - self.start
         self.report.deadline_passed = self.report.seconds > self.timeout
@@ -224,11 +229,12 @@ class Plan:
         for queue in self.queues:
             if queue.is_full:
                 queue.read_some()  # Frees all feeders at once, before any is waited for.
-        # What cannot be delivered in time has to be counted in time.
-        margin = min(0.05 * self.timeout, 0.1)
+        until = self.deadline - self.margin
         with self.caller.batch():
-            self._each(lambda queue: queue.finish(self.deadline - margin, users_ended=users_ended))
-        self.caller.wait(self.deadline - margin / 2)
+            self._each(lambda queue: queue.finish(until, users_ended=users_ended))
+
+    def _wait_for_delivery(self) -> None:
+        self.caller.wait(self.deadline - self.margin / 2)
         for queue in self.queues:
             queue.delivery.end()
         self.caller.close()
@@ -266,11 +272,12 @@ class Plan:
             claimed = self.snapshot.claim(own)
             report.semaphores += len(claimed)
             names += claimed
-        if self.discover:
-            latest = _cpython.Snapshot()
-            rest = latest.claim(latest.names)
-            self.report.unlisted_semaphores = len(rest)
-            names += rest
+        _cpython.unlink(names)
+
+    def _unlink_rest(self) -> None:
+        snapshot = _cpython.Snapshot()
+        names = snapshot.claim(snapshot.names)
+        self.report.unlisted_semaphores = len(names)
         _cpython.unlink(names)
 
 
