@@ -50,6 +50,7 @@ from .semaphores import (
     semaphore_names_of,
     unlink,
 )
+from .signals import get_handler, set_handler
 
 __all__ = [
     "AVAILABLE",
@@ -69,6 +70,7 @@ __all__ = [
     "feeder_is_idle",
     "force_write_lock",
     "free_slots",
+    "get_handler",
     "has_name",
     "has_readable_pipes",
     "is_child",
@@ -86,6 +88,7 @@ __all__ = [
     "run_exit_functions",
     "seal",
     "semaphore_names_of",
+    "set_handler",
     "start_helpers",
     "stop_helpers",
     "take_backlog",
