@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython
@@ -54,6 +55,7 @@ class Process(_cpython.ContextProcess):
         registry = registry or _default_registry()
         registry.check_open()
         registry.register(self, stop=stop)
+        _registries[self] = weakref.ref(registry)
 
     def start(self) -> None:
         """Start the process.
@@ -61,7 +63,8 @@ class Process(_cpython.ContextProcess):
         Raises:
             RuntimeError: While a clean-up is under way.
         """
-        _default_registry().check_open()
+        if registry := _registries[self]():
+            registry.check_open()
         _cpython.start_helpers(self.start_method)
         with _sigint_blocked():
             super().start()
@@ -71,6 +74,10 @@ class Process(_cpython.ContextProcess):
         worker_init()
         _unblock_sigint()
         return _die_of_sigterm_if_it_came
+
+
+# Kept apart from the processes, which are pickled.
+_registries: weakref.WeakKeyDictionary[Process, weakref.ref[Registry]] = weakref.WeakKeyDictionary()
 
 
 def worker_init() -> None:
