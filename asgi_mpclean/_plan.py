@@ -125,13 +125,25 @@ class Plan:
         self.report.deadline_passed = self.report.seconds > self.timeout
         return self.report
 
-    def _each(self, step: Callable[[QueueCloser], object]) -> None:
-        """Take one step with each queue; one that goes wrong does not stop the rest."""
-        for queue in self.queues:
+    def _each(
+        self,
+        step: Callable[[QueueCloser], object],
+        queues: list[QueueCloser] | None = None,
+    ) -> list[QueueCloser]:
+        """Take one step with each queue; one that goes wrong does not stop the rest.
+
+        Returns:
+            Those that it went well with.
+        """
+        good = []
+        for queue in self.queues if queues is None else queues:
             try:
                 step(queue)
             except Exception:  # noqa: PERF203 - a subclass can do anything
                 logger.warning("%s %s: clean-up failed", *queue.label, exc_info=True)
+            else:
+                good.append(queue)
+        return good
 
     # What nobody registered ---------------------------------------------------------------------
 
@@ -177,23 +189,19 @@ class Plan:
             self.caller.call(end, "the shutdown of a ProcessPoolExecutor")
 
     def _wait_for_workers(self) -> None:
-        last_output = time.monotonic()
+        began = time.monotonic()
         until = self.start + WORKERS_UNTIL * self.timeout
+        queues = self.queues
         while living := self._living_workers():
             if time.monotonic() >= until:
                 break
-            blocked = set()
-            for queue in self.queues:
-                if queue.is_filled_by_others or queue.is_full:
-                    if queue.read_some():
-                        last_output = time.monotonic()
-                    elif queue.is_readable:
-                        blocked.add(queue)
+            queues = self._each(QueueCloser.make_room, queues)
+            last_output = max([began, *(queue.last_output for queue in queues)])
             for worker in living:
                 worker.asked |= worker.pid in self._asked_pids
                 worker.escalate(self.start, last_output, self.timeout)
             self.caller.help_out()
-            self._wait_for_change(living, blocked)
+            self._wait_for_change(living, queues)
         for worker in self.workers:
             worker.give_up()
 
@@ -204,15 +212,11 @@ class Plan:
             living = [worker for worker in self.workers if not worker.ended]
         return living
 
-    def _wait_for_change(self, workers: list[WorkerCloser], blocked: set[QueueCloser]) -> None:
+    def _wait_for_change(self, workers: list[WorkerCloser], queues: list[QueueCloser]) -> None:
         """Wait until a worker ends or writes, or it is time for another look."""
         handles = [worker.sentinel for worker in workers]
         if sys.platform != "win32":
-            handles += [
-                queue.fileno()
-                for queue in self.queues
-                if queue.is_filled_by_others and queue not in blocked and not queue.is_at_end
-            ]
+            handles += [queue.awaited for queue in queues]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()
         try:
@@ -226,9 +230,7 @@ class Plan:
 
     def _empty_queues(self) -> None:
         users_ended = not any(process.is_alive() for process in self._children())
-        for queue in self.queues:
-            if queue.is_full:
-                queue.read_some()  # Frees all feeders at once, before any is waited for.
+        self._each(QueueCloser.free_feeder)  # All of them at once, before any is waited for.
         until = self.deadline - self.margin
         with self.caller.batch():
             self._each(lambda queue: queue.finish(until, users_ended=users_ended))

@@ -205,16 +205,28 @@ class Broken(multiprocessing.queues.Queue):  # type: ignore[type-arg]
         self.reading = lock
 
 
-def test_a_queue_that_goes_wrong_does_not_stop_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("size", [1, 32 * 1024], ids=["", "a full pipe"])
+@pytest.mark.parametrize("with_worker", [False, True], ids=["", "a worker"])
+def test_a_queue_that_goes_wrong_does_not_stop_the_rest(
+    with_worker: bool, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
     got: list[int] = []
     registry = Registry()
-    registry.register(Broken(ctx=SPAWN), name="broken", on_item=print)
+    broken = registry.register(Broken(ctx=SPAWN), name="broken", on_item=print)
+    broken.put(b"x" * size)
     mail = registry.register(SPAWN.Queue(), on_item=got.append)
     mail.put(1)
+    wait_until_sent(broken)
+    ready = SPAWN.Event()
+    if with_worker:
+        registry.register(SPAWN.Process(target=workers.sleep, args=(ready,), name="w")).start()
+        assert ready.wait(20)
     report = registry.clean()
     assert got == [1]
     assert "Broken broken: clean-up failed" in caplog.text
-    assert report.semaphores == 6
+    assert len(caplog.records) < 5  # Not once more with each look at the worker.
+    assert (report.semaphores, report.closed, report.forced) == (6, 2, int(with_worker))
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(ready)))
 
 
 def test_a_closed_queue_is_reported_as_such() -> None:
