@@ -168,15 +168,16 @@ class Plan:
     def _ask(self) -> None:
         if self.discover:
             self._ask_pools()
-        stoppable = [worker for worker in self.workers if worker.stop and not worker.ended]
+        stoppable = [
+            (worker, worker.stop) for worker in self.workers if worker.stop and not worker.ended
+        ]
         if not stoppable:
             return
         # Jobs that nobody has begun are delivered, not worked off.
         self._each(QueueCloser.read_some)
-        for worker in stoppable:
+        for worker, stop in stoppable:
             worker.asked = True
-            if worker.stop is not None:
-                self.caller.call(worker.stop, f"stop of {worker.report.name}")
+            self.caller.call(stop, f"stop of {worker.report.name}")
         for queue in self.queues:
             queue.ignore_sentinels = True
 

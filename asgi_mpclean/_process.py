@@ -104,6 +104,10 @@ def _terminate(signum: int, _frame: object) -> None:
 def _die_of_sigterm_if_it_came() -> None:
     if not _terminated or sys.platform == "win32":
         return
+    _die_of_sigterm()
+
+
+def _die_of_sigterm() -> None:  # pragma: no cover - measuring ends with the exit functions
     _cpython.run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # It may be closed, or None.

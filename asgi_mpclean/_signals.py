@@ -103,7 +103,7 @@ class Handler:
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         if callable(self.previous):
             self.previous(signum, frame)
-        elif self.previous == signal.SIG_DFL:
+        else:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
 
