@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,7 +186,6 @@ def test_a_process_that_somebody_else_has_reaped_is_not_waited_for() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the inodes of a process are Linux's")
 def test_the_semaphores_of_a_terminated_worker_are_unlinked(method: str) -> None:
     context: Any = multiprocessing.get_context(method)
-    before = {path.name for path in Path("/dev/shm").iterdir()}
     registry = Registry()
     ready = registry.register(context.Event())
     worker = registry.register(
@@ -192,10 +193,11 @@ def test_the_semaphores_of_a_terminated_worker_are_unlinked(method: str) -> None
     )
     worker.start()
     assert ready.wait(20)
+    made = [Path(f"/dev/shm/sem.{name[1:]}") for name in _workers.semaphores_of_process(worker.pid)]
+    assert [path.exists() for path in made] == [True]
     report = registry.clean()
     assert [entry.semaphores for entry in report.resources if entry.name == "owner"] == [1]
-    left = {path.name for path in Path("/dev/shm").iterdir()} - before
-    assert not {name for name in left if name.startswith("sem.")}
+    assert [path.exists() for path in made] == [False]
 
 
 # Process and worker_init ------------------------------------------------------------------------
@@ -285,6 +287,19 @@ def test_a_process_cannot_be_started_during_a_clean_up(own: bool, made: str) -> 
     assert [str(error) for error in errors] == [
         "cannot start a process while a clean-up is under way"
     ]
+
+
+def test_a_process_whose_registry_is_gone_can_be_started() -> None:
+    registry = Registry()
+    worker = registry.Process(target=print, ctx=SPAWN)
+    registry.clean()
+    gone = weakref.ref(registry)
+    del registry
+    gc.collect()
+    assert gone() is None
+    worker.start()
+    worker.join(20)
+    assert worker.exitcode == 0
 
 
 def test_a_process_can_be_started_while_another_registry_is_cleaned() -> None:
