@@ -183,7 +183,7 @@ class MPCleanLifespan:
             if scope["type"] == "lifespan" and not _shutdown.DISABLED:
                 return self._lifespan(scope, receive, send)
             return self.app(scope, receive, send)
-    else:
+    else:  # pragma: no cover - up to Python 3.11
 
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             """Run the app."""

@@ -1,7 +1,7 @@
 """The shutdown plan: what is done to everything, in which order, under one deadline.
 
     take the backlogs -> ask the workers -> read while they end -> terminate -> kill
-    -> read what is left -> deliver -> unlink -> close -> report
+    -> read what is left -> unlink, while it is delivered -> close -> report
 
 It runs in the thread that triggered it, which may be the main thread inside a signal handler: it
 takes no lock without a limit, and calls no code of the user itself.
@@ -67,6 +67,8 @@ class Plan:
         self.start = start
         self.timeout = timeout
         self.deadline = self.start + timeout
+        # What cannot be delivered in time has to be counted in time.
+        self.margin = min(0.05 * timeout, 0.1)
         self.discover = discover
         self.going_away = going_away
         self.report = CleanupReport(trigger=trigger, timeout=timeout)
@@ -110,6 +112,9 @@ class Plan:
         self._wait_for_workers()
         self._empty_queues()
         self._unlink()
+        self._wait_for_delivery()
+        if self.discover:
+            self._unlink_rest()
         self._close()
         if self.discover and self.going_away:
             _cpython.remove_files()
@@ -117,14 +122,22 @@ class Plan:
         self.report.deadline_passed = self.report.seconds > self.timeout
         return self.report
 
-    def _each(self, step: Callable[[T], object], closers: Iterable[T]) -> None:
-        """Take one step with each; one that goes wrong does not stop the rest."""
+    def _each(self, step: Callable[[T], object], closers: Iterable[T]) -> list[T]:
+        """Take one step with each; one that goes wrong does not stop the rest.
+
+        Returns:
+            Those that it went well with.
+        """
+        good = []
         for closer in closers:
             try:
                 step(closer)
             except Exception:  # noqa: PERF203 - a subclass can do anything
                 report = closer.report
                 logger.warning("%s %s: clean-up failed", report.kind, report.name, exc_info=True)
+            else:
+                good.append(closer)
+        return good
 
     # What nobody registered ---------------------------------------------------------------------
 
@@ -162,37 +175,34 @@ class Plan:
 
     def _ask(self) -> None:
         self._each(lambda other: other.ask(), self.others)
-        stoppable = [worker for worker in self.workers if worker.stop and not worker.ended]
+        stoppable = [
+            (worker, worker.stop) for worker in self.workers if worker.stop and not worker.ended
+        ]
         if not stoppable:
             return
         # Jobs that nobody has begun are delivered, not worked off.
         self._each(QueueCloser.read_some, self.queues)
-        for worker in stoppable:
+        for worker, stop in stoppable:
             worker.asked = True
-            if worker.stop is not None:
-                self.caller.call(worker.stop, f"stop of {worker.report.name}")
+            self.caller.call(stop, f"stop of {worker.report.name}")
         for queue in self.queues:
             queue.ignore_sentinels = True
 
     def _wait_for_workers(self) -> None:
-        last_output = time.monotonic()
+        began = time.monotonic()
         until = self.start + WORKERS_UNTIL * self.timeout
+        queues = self.queues
         while (living := self._living_workers()) or self._any_busy():
             if time.monotonic() >= until:
                 break
-            blocked = set()
-            for queue in self.queues:
-                if queue.is_filled_by_others or queue.is_full:
-                    if queue.read_some():
-                        last_output = time.monotonic()
-                    elif queue.is_readable:
-                        blocked.add(queue)
+            queues = self._each(QueueCloser.make_room, queues)
+            last_output = max([began, *(queue.last_output for queue in queues)])
             if time.monotonic() >= self.start + TERMINATE_AT * self.timeout:
                 self._each(lambda other: other.force(), self.others)
             for worker in living:
                 worker.escalate(self.start, last_output, self.timeout)
             self.caller.help_out()
-            self._wait_for_change(living, blocked)
+            self._wait_for_change(living, queues)
         for worker in self.workers:
             worker.give_up()
 
@@ -206,20 +216,16 @@ class Plan:
 
     def _look(self) -> None:
         """Help pools and the like on, and find workers that they have started since."""
-        self._each(lambda closer: self.workers.extend(closer.look()), self.others)
+        self._each(lambda other: self.workers.extend(other.look()), self.others)
 
     def _any_busy(self) -> bool:
-        return any(closer.is_busy for closer in self.others)
+        return any(other.is_busy for other in self.others)
 
-    def _wait_for_change(self, workers: list[WorkerCloser], blocked: set[QueueCloser]) -> None:
+    def _wait_for_change(self, workers: list[WorkerCloser], queues: list[QueueCloser]) -> None:
         """Wait until a worker ends or writes, or it is time for another look."""
         handles = [worker.sentinel for worker in workers]
         if sys.platform != "win32":
-            handles += [
-                queue.fileno()
-                for queue in self.queues
-                if queue.is_filled_by_others and queue not in blocked and not queue.is_at_end
-            ]
+            handles += [queue.awaited for queue in queues]
             handles += [other.fileno() for other in self.others]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()
@@ -234,16 +240,14 @@ class Plan:
 
     def _empty_queues(self) -> None:
         users_ended = not any(process.is_alive() for process in self._children())
-        for queue in self.queues:
-            if queue.is_full:
-                queue.read_some()  # Frees all feeders at once, before any is waited for.
-        # What cannot be delivered in time has to be counted in time.
-        margin = min(0.05 * self.timeout, 0.1)
-        until = self.deadline - margin
+        self._each(QueueCloser.free_feeder, self.queues)  # All, before any is waited for.
+        until = self.deadline - self.margin
         with self.caller.batch():
             self._each(lambda queue: queue.finish(until, users_ended=users_ended), self.queues)
         self._each(lambda other: other.finish(), self.others)
-        self.caller.wait(self.deadline - margin / 2)
+
+    def _wait_for_delivery(self) -> None:
+        self.caller.wait(self.deadline - self.margin / 2)
         self._each(lambda queue: queue.delivery.end(), self.queues)
         self._each(lambda other: other.end(), self.others)
         self.caller.close()
@@ -289,11 +293,12 @@ class Plan:
             claimed = self.snapshot.claim(own)
             report.semaphores += len(claimed)
             names += claimed
-        if self.discover:
-            latest = _cpython.Snapshot()
-            rest = latest.claim(latest.names)
-            self.report.unlisted_semaphores = len(rest)
-            names += rest
+        _cpython.unlink(names)
+
+    def _unlink_rest(self) -> None:
+        snapshot = _cpython.Snapshot()
+        names = snapshot.claim(snapshot.names)
+        self.report.unlisted_semaphores = len(names)
         _cpython.unlink(names)
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython, _descendants
@@ -66,6 +67,7 @@ class Process(_cpython.ContextProcess):
         registry = registry or _default_registry()
         registry.check_open()
         registry.register(self, stop=stop)
+        _registries[self] = weakref.ref(registry)
 
     def start(self) -> None:
         """Start the process.
@@ -73,7 +75,8 @@ class Process(_cpython.ContextProcess):
         Raises:
             RuntimeError: While a clean-up is under way.
         """
-        _default_registry().check_open()
+        if registry := _registries[self]():
+            registry.check_open()
         _cpython.start_helpers(self.start_method)
         with _sigint_blocked():
             super().start()
@@ -84,6 +87,10 @@ class Process(_cpython.ContextProcess):
         _unblock_sigint()
         _descendants.end_with_parent(sentinel, parent)
         return _die_of_sigterm_if_it_came
+
+
+# Kept apart from the processes, which are pickled.
+_registries: weakref.WeakKeyDictionary[Process, weakref.ref[Registry]] = weakref.WeakKeyDictionary()
 
 
 def worker_init() -> None:
@@ -118,6 +125,10 @@ def _terminate(signum: int, _frame: object) -> None:
 def _die_of_sigterm_if_it_came() -> None:
     if not _terminated or sys.platform == "win32":
         return
+    _die_of_sigterm()
+
+
+def _die_of_sigterm() -> None:  # pragma: no cover - measuring ends with the exit functions
     _cpython.run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # It may be closed, or None.

@@ -58,6 +58,10 @@ class QueueCloser:
         # Others fill it and we read it: to read it while they end keeps them from blocking.
         self.is_filled_by_others = _cpython.never_put(queue)
         self.ignore_sentinels = False
+        # For who waits for the workers: when they last wrote something here, and what becomes
+        # readable when they do.
+        self.last_output = 0.0
+        self.awaited: int | None = None
         self._backlog: list[Any] = []
         self._reader: PipeReader | None = None
         self._locked = False
@@ -99,6 +103,22 @@ class QueueCloser:
         finally:
             self._give_lock()
         return self._moves > before
+
+    def free_feeder(self) -> None:
+        """Read what is there if a writer may be blocked."""
+        if self.is_full:
+            self.read_some()
+
+    def make_room(self) -> None:
+        """Read what is there if that may keep a worker from ending, and note how it went."""
+        self.awaited = None
+        if self.is_filled_by_others or self.is_full:
+            if self.read_some():
+                self.last_output = time.monotonic()
+            elif self.is_readable:
+                return
+        if self.is_filled_by_others and not self.is_at_end:
+            self.awaited = self.fileno()
 
     @property
     def is_at_end(self) -> bool:

@@ -196,7 +196,8 @@ def _call(function: OnReport | None, report: CleanupReport) -> None:
 
 def log(report: CleanupReport) -> None:
     """Write one line, and a warning for each thing that a person should look at."""
-    logger.info("%s", report.summary())
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", report.summary())
     for entry in report.resources:
         what = f"{entry.kind} {entry.name}"
         if entry.dropped:

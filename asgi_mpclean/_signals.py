@@ -14,6 +14,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from . import _cpython
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
@@ -77,7 +79,7 @@ class Handler:
     @property
     def is_installed(self) -> bool:
         """Whether nobody has put another handler in the place of this one."""
-        current: object = signal.getsignal(self.signum)
+        current: object = _cpython.get_handler(self.signum)
         return current is self
 
     @property
@@ -101,7 +103,7 @@ class Handler:
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         if callable(self.previous):
             self.previous(signum, frame)
-        elif self.previous == signal.SIG_DFL:
+        else:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
 
@@ -124,14 +126,14 @@ class Watch:
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
         for signum in signals:
-            previous = signal.getsignal(signum) if _in_main_thread() else None
+            previous = _cpython.get_handler(signum) if _in_main_thread() else None
             if callable(previous) or previous == signal.SIG_DFL:
                 self._install(signum, previous)
 
     def guard(self, signals: Iterable[int]) -> None:
         """Watch those of the signals that would kill the process without a word."""
         for signum in signals:
-            previous: Any = signal.getsignal(signum) if _in_main_thread() else None
+            previous: Any = _cpython.get_handler(signum) if _in_main_thread() else None
             guarded = isinstance(previous, Handler) and previous.kills
             if guarded or previous == signal.SIG_DFL:
                 self._install(signum, previous)
@@ -140,7 +142,7 @@ class Watch:
         handler = Handler(signum, previous, self)
         self.active = True
         with contextlib.suppress(ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
-            signal.signal(signum, handler)
+            _cpython.set_handler(signum, handler)
             self._handlers.append(handler)
 
     def server_is_stopping(self) -> bool:
@@ -155,7 +157,7 @@ class Watch:
             return
         for handler in reversed(self._handlers):
             if handler.is_installed:
-                signal.signal(handler.signum, handler.previous)
+                _cpython.set_handler(handler.signum, handler.previous)
         self._handlers.clear()
 
     def restore_if_on_top(self) -> bool:
@@ -227,16 +229,17 @@ def held_back() -> Iterator[None]:
     came = _came = []
     found: dict[int, Any] = {}
     for signum in FATAL:
-        previous: Any = signal.getsignal(signum)
+        previous: Any = _cpython.get_handler(signum)
         # A handler of ours holds back by itself.
         if not isinstance(previous, Handler) and (callable(previous) or previous == signal.SIG_DFL):
-            found[signum] = signal.signal(signum, lambda number, _frame: came.append(number))
+            found[signum] = previous
+            _cpython.set_handler(signum, lambda number, _frame: came.append(number))
     try:
         yield
     finally:
         _came = None
         for signum, previous in found.items():
-            signal.signal(signum, previous)
+            _cpython.set_handler(signum, previous)
         for signum in dict.fromkeys(came):
             signal.raise_signal(signum)
 

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import queue as stdlib_queue
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -54,12 +53,14 @@ def test_a_worker_that_does_not_end_in_time_is_said_to_run(
 ) -> None:
     registry = Registry()
     worker = sleeping_worker(registry)
-    closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
-    closer.give_up()
-    assert closer.report.outcome == "still running"
-    _shutdown.log(CleanupReport("test", 1.0, 2.0, resources=[closer.report]))
+    worker.terminate = worker.kill = lambda: None  # As one in an uninterruptible system call.
+    report = registry.clean(timeout=0.5)
+    assert [entry.outcome for entry in report.resources] == ["unlinked", "still running"]
+    assert report.seconds < 1
     assert "Process sleeper: still running" in caplog.text
-    registry.clean()
+    del worker.terminate, worker.kill
+    worker.kill()
+    worker.join(20)
 
 
 def test_a_deadline_that_has_passed_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
@@ -100,11 +101,9 @@ def test_a_handle_that_is_closed_behind_our_back(monkeypatch: pytest.MonkeyPatch
     registry = Registry()
     worker = sleeping_worker(registry)
     monkeypatch.setattr(multiprocessing.connection, "wait", wait)
-    worker.terminate()
-    until = time.monotonic() + 10
-    while _workers._exists(worker.pid) and worker.exitcode is None and time.monotonic() < until:
-        time.sleep(0.001)
-    assert registry.clean(timeout=5).deadline_passed is False
+    report = registry.clean(timeout=5)
+    assert (report.forced, report.deadline_passed) == (1, False)
+    assert not worker.is_alive()
 
 
 def test_a_queue_that_a_worker_reads_too_is_left_to_it() -> None:
@@ -185,6 +184,12 @@ def test_a_descriptor_that_cannot_be_read_has_ended() -> None:
         assert pipe.read() == []
         assert pipe.ended
     os.close(reader)
+
+
+def test_a_descriptor_that_is_closed_has_nothing_to_read() -> None:
+    pipe = _drain.PipeReader(lambda: None)
+    assert pipe.read() == []
+    assert pipe.has_ended()
 
 
 def test_no_write_lock_to_be_forced() -> None:

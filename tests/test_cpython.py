@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +107,26 @@ def test_without_a_feature_workers_are_ended_all_the_same() -> None:
     assert not own.is_alive()
 
 
+@pytest.mark.usefixtures("without")
+@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+def test_without_a_feature_an_unused_sentinel_is_no_item() -> None:
+    registry = Registry()
+    jobs = registry.register(SPAWN.Queue())
+    results = registry.register(SPAWN.Queue())
+    registry.Process(
+        target=workers.echo, args=(jobs, results), ctx=SPAWN, stop=lambda: put_twice(jobs, None)
+    ).start()
+    jobs.put(1)
+    assert results.get(timeout=20) == 1
+    report = registry.clean(timeout=3)
+    assert (report.joined, report.dropped) == (1, 0)
+
+
+def put_twice(queue: Any, item: object) -> None:
+    queue.put(item)
+    queue.put(item)
+
+
 @pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
 def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     queue = SPAWN.Queue()
@@ -112,6 +136,26 @@ def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     assert report.dropped == (0 if without is Feature.DISCOVERY else 1)
     _cpython.leave_feeder(queue, forget=False)
     _cpython.close(queue, 1)
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+def test_without_a_feature_a_fork_and_a_look_for_readers_are_no_error(without: Feature) -> None:
+    queue: Any = SPAWN.SimpleQueue()
+    reader = threading.Thread(target=queue.get)
+    reader.start()
+    until = time.monotonic() + 10
+    while not queue._rlock._semlock._is_zero() and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(0.01)  # From the lock into the read.
+    found = _cpython.threads_in_get()
+    assert found == ({} if without is Feature.FRAMES else {id(queue): [reader]})
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    queue.put(None)
+    reader.join(10)
     _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
 
 
@@ -230,6 +274,48 @@ def test_a_semaphore_already_unlinked_is_unregistered_all_the_same(
     assert registry.clean().resources[0].outcome == "unlinked"
     assert name not in _cpython.Snapshot().names
     assert capfd.readouterr().err == ""
+
+
+def test_a_semaphore_that_cannot_be_unlinked_is_left_to_the_tracker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setattr(multiprocessing.resource_tracker._resource_tracker, "_fd", writer)
+    name = f"/mpclean-{os.getpid()}"
+    os.mkdir(f"/dev/shm/sem.{name[1:]}")  # A folder, which is not unlinked even for root.
+    try:
+        assert _cpython.unlink([name]) == 0
+    finally:
+        os.rmdir(f"/dev/shm/sem.{name[1:]}")
+    assert _drain.bytes_in_pipe(reader) == 0
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("module", ["forkserver", "resource_tracker"])
+def test_helpers_that_cannot_be_stopped_are_no_error(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    class Helper:
+        def __init__(self, name: str) -> None:
+            self.name = name
+            if name != f"_{module}":
+                self._stop = lambda: stopped.append(name)
+
+    for name in ("forkserver", "resource_tracker"):
+        place = getattr(multiprocessing, name)
+        monkeypatch.setattr(place, f"_{name}", Helper(f"_{name}"))
+    _cpython.stop_helpers()
+    assert stopped == [name for name in ("_forkserver", "_resource_tracker") if name[1:] != module]
+
+
+def test_without_a_way_to_run_the_exit_functions_none_is_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(atexit, "_run_exitfuncs")
+    _cpython.run_exit_functions()
 
 
 def test_each_semaphore_is_claimed_once() -> None:

@@ -80,6 +80,15 @@ def test_an_unreferenced_queue_whose_feeder_ends_in_between() -> None:
         assert report.seconds < 1
 
 
+def test_a_worker_that_is_registered_is_not_found_once_more() -> None:
+    registry = Registry()
+    ready = SPAWN.Event()
+    registry.register(SPAWN.Process(target=workers.sleep, args=(ready,), name="w")).start()
+    assert ready.wait(20)
+    report = registry.clean(discover=True)
+    assert [(entry.name, entry.registered) for entry in report.resources] == [("w", True)]
+
+
 def test_what_was_cleaned_is_not_found_again() -> None:
     queue = SPAWN.Queue()
     assert len(clean_as_if_going_away().resources) == 1

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import asgi_mpclean
-from asgi_mpclean import MPCleanLifespan, Registry, attach, mpclean_lifespan
+from asgi_mpclean import MPCleanLifespan, Registry, _shutdown, attach, mpclean_lifespan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -411,6 +411,42 @@ def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
     # Told to stop before it has started, it is clean before the server hears that it has.
     cleaned = ["cleaned", "startup.complete", "shutdown.complete"]
     assert log == (cleaned if signals else COMPLETE)
+
+
+def test_told_to_stop_early_a_shutdown_that_fails_is_passed_on() -> None:
+    previous = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    driver = Driver(signals=(signal.SIGUSR1,))
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        signal.raise_signal(signal.SIGUSR1)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "no database"})
+
+    try:
+        log = run(driver, driver.wrap(app), "asyncio")
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert log == ["cleaned", "startup.complete", "shutdown.failed"]
+
+
+@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
+def test_disabled_the_lifespan_is_the_apps_alone(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    app: Any
+    if way == "wrapper":
+        app = driver.wrap(well_behaved(driver))
+    else:
+        app = Starlette(lifespan=mpclean_lifespan(**driver.options))
+    log = run(driver, app, "asyncio")
+    assert [line for line in log if "app" not in line] == ["startup.complete", "shutdown.complete"]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert driver.mail in driver.registry
+    monkeypatch.undo()
+    driver.registry.clean()
 
 
 @pytest.mark.parametrize("way", ["wrapper", "lifespan"])

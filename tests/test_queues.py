@@ -8,12 +8,15 @@ import multiprocessing.queues
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
 
 from asgi_mpclean import Registry, _cpython, _queues, _shutdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -205,16 +208,40 @@ class Broken(multiprocessing.queues.Queue):  # type: ignore[type-arg]
         self.reading = lock
 
 
-def test_a_queue_that_goes_wrong_does_not_stop_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("size", [1, 32 * 1024], ids=["", "a full pipe"])
+@pytest.mark.parametrize("with_worker", [False, True], ids=["", "a worker"])
+def test_a_queue_that_goes_wrong_does_not_stop_the_rest(
+    with_worker: bool, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
     got: list[int] = []
     registry = Registry()
-    registry.register(Broken(ctx=SPAWN), name="broken", on_item=print)
+    broken = registry.register(Broken(ctx=SPAWN), name="broken", on_item=print)
+    broken.put(b"x" * size)
     mail = registry.register(SPAWN.Queue(), on_item=got.append)
     mail.put(1)
+    wait_until_sent(broken)
+    ready = SPAWN.Event()
+    if with_worker:
+        registry.register(SPAWN.Process(target=workers.sleep, args=(ready,), name="w")).start()
+        assert ready.wait(20)
     report = registry.clean()
     assert got == [1]
     assert "Broken broken: clean-up failed" in caplog.text
-    assert report.semaphores == 6
+    assert len(caplog.records) < 5  # Not once more with each look at the worker.
+    assert (report.semaphores, report.closed, report.forced) == (6, 2, int(with_worker))
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(ready)))
+
+
+@pytest.mark.parametrize("lock_held", [False, True], ids=["", "its lock held"])
+def test_a_simple_queue_that_the_app_has_closed_is_reported_as_such(lock_held: bool) -> None:
+    registry = Registry()
+    queue = registry.register(SPAWN.SimpleQueue(), on_item=print)
+    if lock_held:
+        queue._rlock.acquire()
+    queue.close()
+    report = registry.clean()
+    assert [entry.outcome for entry in report.resources] == ["already closed"]
+    assert report.semaphores == 2
 
 
 def test_a_closed_queue_is_reported_as_such() -> None:
@@ -246,11 +273,16 @@ def test_many_feeders_end_behind_the_callers_back() -> None:
     queues = [registry.register(SPAWN.Queue(), on_item=_ignore) for _ in range(40)]
     for queue in queues:
         queue.put(1)
+    idle = registry.register(SPAWN.SimpleQueue())  # It has no feeder.
     threads = [thread for queue in queues if (thread := _cpython.feeder(queue))]
     assert registry.clean().delivered == 40
     for thread in threads:
         thread.join(5)
     assert not any(thread.is_alive() for thread in threads)
+    until = time.monotonic() + 10
+    while not idle._reader.closed and time.monotonic() < until:
+        time.sleep(0.001)
+    assert idle._reader.closed
 
 
 def _ignore(_item: object) -> None:
@@ -295,6 +327,59 @@ def test_a_lock_whose_holder_is_dead_does_not_hold_the_items_back(lock: str) -> 
     if lock == "_notempty":
         queue._notempty.release()
         _cpython.close(queue, 1)
+
+
+# The process that holds a lock is alive, and nobody's to end ------------------------------------
+
+
+@pytest.fixture
+def stranger() -> Iterator[Callable[..., None]]:
+    """Start a process that no clean-up knows of."""
+    started: list[Any] = []
+
+    def start(target: Callable[..., None], what: Any, *args: Any) -> None:
+        ready = SPAWN.Event()
+        started.append(SPAWN.Process(target=target, args=(what, ready, *args)))
+        started[0].start()
+        assert ready.wait(20)
+        _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(ready)))
+
+    yield start
+    started[0].kill()
+    started[0].join(20)
+
+
+@pytest.mark.parametrize("read", [0, 8])
+def test_a_reader_that_has_stopped_reading_does_not_hold_the_items_back(
+    read: int, stranger: Callable[..., None]
+) -> None:
+    registry, got = Registry(), list[int]()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    for number in range(10):
+        queue.put(number)
+    wait_until_sent(queue)
+    stranger(workers.read_slowly_and_hold, queue, read)
+    report = registry.clean()
+    assert got == list(range(read, 10))
+    assert report.dropped == 0
+    assert report.seconds < 2
+
+
+def test_an_item_that_a_writer_keeps_in_the_feeders_hand_is_counted(
+    stranger: Callable[..., None],
+) -> None:
+    registry, got = Registry(), list[int]()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    stranger(workers.hold, queue._wlock)
+    for number in range(3):
+        queue.put(number)
+    until = time.monotonic() + 10
+    while len(queue._buffer) > 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    report = registry.clean(timeout=0.5)
+    assert got == [1, 2]
+    assert (report.delivered, report.dropped) == (2, 1)
+    assert not report.deadline_passed
 
 
 def test_a_torn_frame_is_counted_and_what_follows_is_saved() -> None:

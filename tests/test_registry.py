@@ -277,6 +277,18 @@ def register_and_clean(mail: Any, lock: Any, answer: Any) -> None:
     answer.send((outcomes, report.semaphores, report.delivered))
 
 
+def test_what_another_process_made_is_not_unlinked_when_it_comes_too_late(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    lock, (answers, answer) = SPAWN.Lock(), context.Pipe()
+    worker = context.Process(target=workers.register_too_late, args=(lock, answer))
+    worker.start()
+    assert answers.poll(20)
+    assert "it was closed" in answers.recv()
+    worker.join(20)
+    names = _cpython.semaphore_names_of(lock)
+    assert _cpython.unlink(_cpython.Snapshot().claim(names)) == 1
+
+
 def test_default_names_are_what_a_person_recognises() -> None:
     registry = Registry()
     jobs = registry.register(SPAWN.Queue())

@@ -25,6 +25,7 @@ PROLOGUE = """
 import multiprocessing, os, signal, sys, threading, time, atexit, logging
 sys.path.insert(0, {here!r})
 import asgi_mpclean, workers
+workers.save_coverage_before_death()
 ctx = multiprocessing.get_context("spawn")
 got = []
 def say(*words): print(*words, flush=True)
@@ -77,6 +78,28 @@ def test_a_signal_that_would_kill_cleans_up_first(name: str) -> None:
     signum = getattr(signal, name)
     status, lines = Script("queue = mail()\n" + WAIT).ready().send(signum).end()
     assert (status, lines) == (-signum, DELIVERED)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_a_signal_that_would_kill_in_a_lifespan_cleans_up_first(name: str) -> None:
+    body = f"""
+    import asyncio
+    async def app(scope, receive, send):
+        for _ in range(2):
+            message = await receive()
+            await send({{"type": message["type"] + ".complete"}})
+    async def main():
+        messages = ["lifespan.startup"]
+        async def receive():
+            if not messages: os.kill(os.getpid(), signal.{name})
+            return {{"type": messages.pop()}}
+        async def send(message): say(message["type"])
+        await asgi_mpclean.MPCleanLifespan(app)({{"type": "lifespan"}}, receive, send)
+    queue = mail()
+    asyncio.run(main())
+    """
+    expected = (-getattr(signal, name), ["lifespan.startup.complete", *DELIVERED])
+    assert Script(body).end() == expected
 
 
 def test_ctrl_c_in_a_script_keeps_its_traceback_and_status() -> None:
@@ -186,10 +209,19 @@ def test_with_a_wrapped_app_what_is_not_registered_is_found_at_exit() -> None:
     assert lines == ["Queue unregistered 1: 999 items dropped", "exit"]
 
 
-def test_a_signal_during_the_clean_up_comes_after_it() -> None:
-    body = """
+@pytest.mark.parametrize(
+    "send",
+    [
+        "os.kill(os.getpid(), signal.SIGTERM)",
+        # The main thread is woken in the middle of its waiting.
+        "time.sleep(0.05); signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)",
+    ],
+    ids=["to any thread", "to the main thread"],
+)
+def test_a_signal_during_the_clean_up_comes_after_it(send: str) -> None:
+    body = f"""
     def on_item(item):
-        if item == 0: os.kill(os.getpid(), signal.SIGTERM)
+        if item == 0: {send}
         say("item", item)
     queue = mail(on_item)
     asgi_mpclean.clean()
@@ -233,6 +265,20 @@ def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
     say(os.waitstatus_to_exitcode(status))
     """
     assert Script(body).end() == (0, ["-15", *DELIVERED])
+
+
+def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    watch = asgi_mpclean._signals.Watch(lambda name: say("clean", name))
+    watch.chain([signal.SIGTERM])
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    say(os.waitpid(pid, 0)[1], watch.seen)
+    """
+    assert Script(body).end() == (0, ["server", "0 False"])
 
 
 def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -265,20 +267,50 @@ def test_bad_options_of_process(
         Process(target=print, **options)
 
 
-def test_a_process_cannot_be_started_during_a_clean_up() -> None:
-    registry = Registry()
+@pytest.mark.parametrize("own", [True, False], ids=["its own registry", "the default registry"])
+@pytest.mark.parametrize("made", ["before", "during"])
+def test_a_process_cannot_be_started_during_a_clean_up(own: bool, made: str) -> None:
+    registry = Registry() if own else asgi_mpclean.register.__self__  # type: ignore[attr-defined]
     errors: list[Exception] = []
+    processes = [registry.Process(target=print)] if made == "before" else []
 
     def on_item(_item: object) -> None:
         try:
-            registry.Process(target=print)
+            process = processes.pop() if processes else registry.Process(target=print)
+            process.start()
         except RuntimeError as error:
             errors.append(error)
 
     queue = registry.register(SPAWN.Queue(), on_item=on_item)
     queue.put(1)
     registry.clean()
-    assert "while a clean-up is under way" in str(errors[0])
+    assert [str(error) for error in errors] == [
+        "cannot start a process while a clean-up is under way"
+    ]
+
+
+def test_a_process_whose_registry_is_gone_can_be_started() -> None:
+    registry = Registry()
+    worker = registry.Process(target=print, ctx=SPAWN)
+    registry.clean()
+    gone = weakref.ref(registry)
+    del registry
+    gc.collect()
+    assert gone() is None
+    worker.start()
+    worker.join(20)
+    assert worker.exitcode == 0
+
+
+def test_a_process_can_be_started_while_another_registry_is_cleaned() -> None:
+    cleaned, other = Registry(), Registry()
+    worker = other.Process(target=print, ctx=SPAWN)
+    queue = cleaned.register(SPAWN.Queue(), on_item=lambda _: worker.start())
+    queue.put(1)
+    assert cleaned.clean(timeout=20).resources[0].failed == 0
+    worker.join(20)
+    assert worker.exitcode == 0
+    other.clean()
 
 
 def test_a_worker_ending_between_two_looks_is_no_error() -> None:

@@ -8,8 +8,23 @@ import multiprocessing.reduction
 import multiprocessing.util
 import os
 import signal
+import sys
 import time
 from typing import Any
+
+
+def save_coverage_before_death() -> None:
+    """Have what this process did measured, although a signal is going to kill it."""
+    coverage = sys.modules.get("coverage")
+    if coverage is None or (measuring := coverage.Coverage.current()) is None:
+        return
+    raise_signal = signal.raise_signal
+
+    def save_and_raise(signum: int) -> None:
+        measuring.save()
+        raise_signal(signum)
+
+    signal.raise_signal = save_and_raise
 
 
 def echo(jobs: Any, results: Any) -> None:
@@ -60,6 +75,34 @@ def die_holding(lock: Any, ready: Any) -> None:
     lock.acquire()
     ready.set()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold(lock: Any, ready: Any) -> None:
+    """Keep a lock, alive and well."""
+    lock.acquire()
+    sleep(ready)
+
+
+def read_slowly_and_hold(queue: Any, ready: Any, count: int) -> None:
+    """Keep the readers' lock, and read a little."""
+    queue._rlock.acquire()
+    ready.set()
+    for _ in range(count):
+        time.sleep(0.02)
+        queue._reader.recv_bytes()
+    time.sleep(600)
+
+
+def register_too_late(lock: Any, answer: Any) -> None:
+    """Register what another process has made, during a clean-up."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    registry = asgi_mpclean.Registry()
+    registry.begin_shutdown()
+    try:
+        registry.register(lock)
+    except RuntimeError as error:
+        answer.send(str(error))
 
 
 def half_a_frame(queue: Any, ready: Any) -> None:

@@ -69,6 +69,7 @@ from .queues import (
     wake_joiners,
 )
 from .semaphores import Snapshot, note_fork, semaphore_names_of, unlink
+from .signals import get_handler, set_handler
 
 __all__ = [
     "AVAILABLE",
@@ -95,6 +96,7 @@ __all__ = [
     "force_write_lock",
     "free_pool",
     "free_slots",
+    "get_handler",
     "has_name",
     "has_readable_pipes",
     "is_child",
@@ -121,6 +123,7 @@ __all__ = [
     "run_exit_functions",
     "seal",
     "semaphore_names_of",
+    "set_handler",
     "shared_memory_made_here",
     "start_helpers",
     "started_elsewhere",

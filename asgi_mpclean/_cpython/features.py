@@ -14,6 +14,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.shared_memory
 import multiprocessing.synchronize
 import multiprocessing.util
+import signal
 import sys
 import threading
 from typing import Any
@@ -23,6 +24,7 @@ _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
 _process: Any = multiprocessing.process
 _tracker: Any = multiprocessing.resource_tracker
+c_signal: Any = sys.modules.get("_signal", signal)
 
 
 class Feature(str, enum.Enum):
@@ -37,6 +39,7 @@ class Feature(str, enum.Enum):
     CHILDREN = "know which process object is a child of whom"
     FRAMES = "know which threads wait in a queue"
     JOINERS = "wake who waits in JoinableQueue.join"
+    HANDLERS = "look at signal handlers without a detour"
     BOOTSTRAP = "prepare a child before its code runs"
     POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
     EXECUTORS = "watch the workers of an executor"
@@ -89,6 +92,7 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_sync.Condition, "_sleeping_count"),
         (_sync.Condition, "_wait_semaphore"),
     ),
+    Feature.HANDLERS: ((c_signal, "getsignal"), (c_signal, "signal")),
     Feature.BOOTSTRAP: (
         (_process.BaseProcess, "_bootstrap"),
         (_process.BaseProcess, "_Popen"),

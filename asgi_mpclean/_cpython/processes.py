@@ -51,7 +51,7 @@ def at_process_exit(callback: Callable[[], None]) -> None:
     atexit.unregister(callback)  # The last one registered is the first to run.
     atexit.register(callback)
     global _finalizer_of  # noqa: PLW0603 - one for each process
-    if (
+    if (  # pragma: no cover - up to Python 3.12
         multiprocessing.parent_process() is not None
         and sys.version_info < (3, 13)
         and _finalizer_of != os.getpid()

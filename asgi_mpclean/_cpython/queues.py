@@ -30,12 +30,13 @@ def take_backlog(queue: Any) -> list[Any]:
     if Feature.BACKLOG not in AVAILABLE:
         return []
     buffer = getattr(queue, "_buffer", None)
+    if not buffer:
+        return []
     taken: list[Any] = []
-    if buffer is not None:
-        # One call in C, which no other thread interrupts: taken one by one, items would come
-        # between those that the feeder goes on taking.
-        with contextlib.suppress(IndexError):
-            taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
+    # One call in C, which no other thread interrupts: taken one by one, items would come between
+    # those that the feeder goes on taking.
+    with contextlib.suppress(IndexError):
+        taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
     return [item for item in taken if item is not _queues._sentinel]
 
 
@@ -240,17 +241,10 @@ def queues_made_here() -> list[Any]:
     if Feature.DISCOVERY not in AVAILABLE:
         return []
     # A copy of the inner dict is atomic: another thread may be making a queue.
-    things = [reference() for _, reference in sorted(_afterfork_items(), key=_age)]
+    references = _util._afterfork_registry.data.copy()
+    things = [references[age]() for age in sorted(references)]
     queues = [thing for thing in things if isinstance(thing, _queues.Queue)]
     return queues + _unreferenced_queues({id(queue._thread) for queue in queues})
-
-
-def _afterfork_items() -> list[tuple[Any, Any]]:
-    return list(_util._afterfork_registry.data.copy().items())
-
-
-def _age(item: tuple[Any, Any]) -> int:
-    return int(item[0][0])
 
 
 class UnreferencedQueue:

@@ -24,7 +24,7 @@ try:
     from _multiprocessing import (  # type: ignore[import-not-found]  # no stub
         sem_unlink as _sem_unlink,
     )
-except ImportError:  # Windows has no named semaphores to unlink.
+except ImportError:  # pragma: no cover - Windows has no named semaphores to unlink
     _sem_unlink = None
 
 # POSIX promises that a write of at most this many bytes to a pipe is not split.
