@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from . import _cpython, _shutdown
@@ -38,15 +37,8 @@ def execv(path: str, args: Sequence[str]) -> NoReturn:
         raise PermissionError(13, "cannot be executed; nothing was cleaned up", path)
     _shutdown.clean_up(None, trigger="execv", discover=True, going_away=True)
     if not _shutdown.DISABLED:
-        _stop_helpers()
+        _cpython.stop_helpers(HELPERS_TIMEOUT)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     os.execv(path, list(args))  # noqa: S606 - what this function is for
-
-
-def _stop_helpers() -> None:
-    """Stop the helpers, unless somebody keeps them alive."""
-    stopper = threading.Thread(target=_cpython.stop_helpers, daemon=True)
-    stopper.start()
-    stopper.join(HELPERS_TIMEOUT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import multiprocessing
+import multiprocessing.forkserver
 import multiprocessing.process
 import multiprocessing.queues
 import multiprocessing.resource_tracker
@@ -13,6 +14,7 @@ import sys
 import threading
 from typing import Any
 
+_forkserver: Any = multiprocessing.forkserver
 _queues: Any = multiprocessing.queues
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
@@ -33,6 +35,7 @@ class Feature(str, enum.Enum):
     FRAMES = "know which threads wait in a queue"
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
+    HELPERS = "end the resource tracker, the fork server and their folder"
 
 
 NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
@@ -84,6 +87,17 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_process.BaseProcess, "_bootstrap"),
         (_process.BaseProcess, "_Popen"),
         (multiprocessing.Process, "_start_method"),
+    ),
+    Feature.HELPERS: (
+        (_forkserver, "_forkserver"),
+        (_forkserver.ForkServer, "_forkserver_alive_fd"),
+        (_forkserver.ForkServer, "_forkserver_pid"),
+        (_tracker, "_resource_tracker"),
+        (_tracker.ResourceTracker, "_fd"),
+        (_tracker.ResourceTracker, "_pid"),
+        (_util, "_finalizer_registry"),
+        (_util, "_remove_temp_dir"),
+        (_util.Finalize, "_callback"),
     ),
 }
 

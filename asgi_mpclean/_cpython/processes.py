@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.process
@@ -10,6 +11,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
@@ -50,7 +52,8 @@ def pools_and_managers() -> list[tuple[str, Callable[[], None]]]:
 def live_executors() -> list[Any]:
     """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
     module = sys.modules.get("concurrent.futures.process")
-    threads = list(getattr(module, "_threads_wakeups", ()))
+    # In a forked child there are only the objects of the parent's.
+    threads = [thread for thread in getattr(module, "_threads_wakeups", ()) if thread.is_alive()]
     executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
     return [executor for executor in executors if executor is not None]
 
@@ -87,12 +90,38 @@ def at_process_exit(callback: Callable[[], None]) -> None:
 _finalizer_of: int | None = None
 
 
-def stop_helpers() -> None:
-    """Stop the resource tracker and the fork server, so that an exec leaves no zombie of them."""
-    for module, name in (("forkserver", "_forkserver"), ("resource_tracker", "_resource_tracker")):
-        server: Any = getattr(sys.modules.get(f"multiprocessing.{module}"), name, None)
-        if hasattr(server, "_stop"):
-            server._stop()
+def stop_helpers(timeout: float) -> None:
+    """End the fork server and the resource tracker, as children of the next program otherwise.
+
+    Takes no lock and starts no thread: it may be called in a signal handler, and at the exit of the
+    interpreter. A forked child or a worker only lets go of those of its parent.
+
+    Args:
+        timeout: Seconds to wait for them; somebody may keep them alive.
+    """
+    if Feature.HELPERS not in AVAILABLE or sys.platform == "win32":
+        return
+    until = time.monotonic() + timeout
+    server: Any = multiprocessing.forkserver._forkserver
+    _stop_helper(server, "_forkserver_alive_fd", "_forkserver_pid", until)
+    tracker: Any = multiprocessing.resource_tracker._resource_tracker
+    _stop_helper(tracker, "_fd", "_pid", until)
+    for finalizer in list(_util._finalizer_registry.values()):
+        if finalizer._callback is _util._remove_temp_dir:
+            finalizer()  # It held the fork server's socket.
+
+
+def _stop_helper(helper: Any, fd_name: str, pid_name: str, until: float) -> None:
+    """Close the pipe that keeps a helper alive, and reap it."""
+    fd, pid = getattr(helper, fd_name), getattr(helper, pid_name)
+    if fd is None or pid is None:
+        return
+    setattr(helper, fd_name, None)
+    setattr(helper, pid_name, None)
+    with contextlib.suppress(OSError):  # It is closed, or the child of our parent.
+        os.close(fd)
+        while os.waitpid(pid, os.WNOHANG)[0] == 0 and time.monotonic() < until:
+            time.sleep(0.001)
 
 
 def start_helpers(method: str | None) -> None:
