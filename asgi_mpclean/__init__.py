@@ -6,7 +6,17 @@ what to drain and close when the server stops.
 
 from __future__ import annotations
 
-from ._exec import execv
+from ._exec import (
+    execl,
+    execle,
+    execlp,
+    execlpe,
+    execv,
+    execve,
+    execvp,
+    execvpe,
+    guard_exec,
+)
 from ._lifespan import MPCleanLifespan, attach, mpclean_lifespan
 from ._process import Process, worker_init
 from ._registry import Registry, default_registry
@@ -23,7 +33,15 @@ __all__ = [
     "ResourceReport",
     "attach",
     "clean",
+    "execl",
+    "execle",
+    "execlp",
+    "execlpe",
     "execv",
+    "execve",
+    "execvp",
+    "execvpe",
+    "guard_exec",
     "mpclean_lifespan",
     "register",
     "worker_init",

@@ -268,37 +268,3 @@ def test_disabled_the_library_does_nothing() -> None:
     assert process.returncode == -signal.SIGTERM
     assert "item" not in output
     assert "There appear to be 3 leaked semaphore objects" in output
-
-
-# execv ------------------------------------------------------------------------------------------
-
-
-def test_execv_cleans_up_first_and_leaves_no_zombie() -> None:
-    body = """
-    queue = mail()
-    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import workers; workers.zombies()"
-    arguments = [sys.executable, "-u", "-c", code, os.path.dirname(workers.__file__)]
-    asgi_mpclean.execv(sys.executable, arguments)
-    """
-    assert Script(body).end() == (0, [*DELIVERED, "no children"])
-
-
-@pytest.mark.parametrize(
-    ("path", "args", "error"),
-    [
-        ("/nowhere/python", ["python"], "FileNotFoundError"),
-        ("/tmp", ["python"], "PermissionError"),
-        (__file__, ["python"], "PermissionError"),
-        (sys.executable, [], "ValueError"),
-    ],
-    ids=["missing", "folder", "not executable", "no arguments"],
-)
-def test_execv_that_cannot_work_cleans_nothing(path: str, args: list[str], error: str) -> None:
-    body = f"""
-    queue = mail()
-    try:
-        asgi_mpclean.execv({path!r}, {args!r})
-    except Exception as error:
-        say(type(error).__name__, len(asgi_mpclean.clean.__self__))
-    """
-    assert Script(body).end() == (0, [f"{error} 1", *DELIVERED])
