@@ -21,6 +21,7 @@ from ._lifespan import MPCleanLifespan, attach, mpclean_lifespan
 from ._process import Process, worker_init
 from ._registry import Registry, default_registry
 from ._report import CleanupReport, ResourceReport
+from ._restart import restart
 
 register = default_registry.register
 clean = default_registry.clean
@@ -44,5 +45,6 @@ __all__ = [
     "guard_exec",
     "mpclean_lifespan",
     "register",
+    "restart",
     "worker_init",
 ]
