@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _cpython, _process, _shutdown
+from ._callbacks import in_callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +50,7 @@ def execv(path: Path, args: Arguments) -> NoReturn:
             then.
         OSError: If the system refuses it all the same; the message says that the clean-up has been
             done.
+        RuntimeError: In an `on_item` or another callback of a clean-up.
     """
     _replace_process([path], args)
 
@@ -117,6 +119,9 @@ def _replace_process(paths: Iterable[Any], args: Arguments, *env: Environment) -
 
 def check(paths: Iterable[Any], args: Arguments, *env: Environment) -> list[Any]:
     """Return those of `paths` that can be executed; raises the exception of `os` if none can."""
+    if in_callback():
+        msg = "cannot exec in a callback of a clean-up, which would be cut short"
+        raise RuntimeError(msg)
     # `os` looks at its arguments before it looks for the program, and none has an empty name.
     with contextlib.suppress(FileNotFoundError):
         _os_execve("", args, *env) if env else _os_execv("", args)

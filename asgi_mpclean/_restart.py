@@ -51,6 +51,9 @@ class Restart:
             os.chdir(_started_in)  # type: ignore[arg-type]  # see above
         if self.via == "exec":
             _exec.execv(self.command[0], self.command)
+        # What PyInstaller has unpacked for this process is removed at its end.
+        if getattr(sys, "frozen", False):
+            os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
         # What can be inherited, such as a listening socket, is so by an exec as well.
         subprocess.Popen(self.command, close_fds=False)  # noqa: S603 - our own command line
         os._exit(0)
@@ -76,7 +79,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
     Raises:
         ValueError: If `via` is something else.
         RuntimeError: In a worker process, whose supervisor has to start it again, or where Python
-            does not know its own command line.
+            does not know its own command line; in an `on_item` or another callback of a clean-up.
         FileNotFoundError: If the interpreter is not there any more.
     """
     global _wanted  # noqa: PLW0603 - one process, one restart

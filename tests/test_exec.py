@@ -198,6 +198,19 @@ def test_nothing_of_multiprocessing_lives_on(alive: str, method: str) -> None:
     assert end(body) == [*DELIVERED, RAN]
 
 
+@pytest.mark.parametrize("call", ["go()", "asgi_mpclean.restart()"])
+def test_in_a_callback_of_a_clean_up_it_is_refused(call: str) -> None:
+    body = f"""
+    def on_item(item):
+        try: {call}
+        except RuntimeError as error: say("item", item, error)
+    queue = mail(on_item)
+    asgi_mpclean.clean()
+    """
+    refused = "cannot exec in a callback of a clean-up, which would be cut short"
+    assert end(body) == [f"{line} {refused}" for line in DELIVERED]
+
+
 def test_buffered_output_is_written_and_a_closed_stream_is_no_obstacle() -> None:
     body = """
     sys.stderr.close()

@@ -17,12 +17,14 @@ NEXT = Path(__file__).with_name("next_image.py")
 PROGRAM = f"""
 import multiprocessing, os, sys
 sys.path.append({str(NEXT.parent)!r})
-import asgi_mpclean, next_image
+import next_image
+traces = next_image.traces()  # Before ours is there: it imports much.
+import asgi_mpclean
 
 if __name__ == "__main__":
     start = int(os.environ.get("START", "0"))
     print("argv", sys.argv[1:], sys.flags.optimize, sys.prefix == {sys.prefix!r}, flush=True)
-    print("cwd", os.path.basename(os.getcwd()), next_image.traces(), flush=True)
+    print("cwd", os.path.basename(os.getcwd()), traces, flush=True)
     if start < 2:
         os.environ["START"] = str(start + 1)
         queue = multiprocessing.get_context("spawn").Queue()
@@ -31,6 +33,14 @@ if __name__ == "__main__":
         os.chdir("/")
         asgi_mpclean.restart(via=os.environ["VIA"])
         print("not reached")
+"""
+# What PyInstaller does: the program is the interpreter; and a process that is not to use what has
+# been unpacked for its parent is told so. The tracker needs a real interpreter.
+FREEZER = """
+import multiprocessing.spawn, os, sys
+sys.frozen, sys.executable = True, __file__
+unpack = "1" if "START" in os.environ and os.environ["VIA"] == "spawn" else None
+assert os.environ.get("PYINSTALLER_RESET_ENVIRONMENT") == unpack
 """
 ARGUMENTS = ["-x", "two words", "--multiprocessing"]
 
@@ -71,9 +81,7 @@ def folder(tmp_path: Path) -> Path:
     executable = tmp_path / "prog"
     executable.write_text(f"#!{sys.executable}\n{PROGRAM}")
     executable.chmod(0o755)
-    # What freezers such as PyInstaller do: the program is the interpreter. The tracker needs one.
-    frozen = "import multiprocessing.spawn, sys; sys.frozen = True; sys.executable = __file__"
-    (tmp_path / "frozen").write_text(f"#!{sys.executable}\n{frozen}\n{PROGRAM}")
+    (tmp_path / "frozen").write_text(f"#!{sys.executable}\n{FREEZER}\n{PROGRAM}")
     (tmp_path / "frozen").chmod(0o755)
     return tmp_path
 
