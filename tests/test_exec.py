@@ -74,8 +74,18 @@ CALLS = [
 @pytest.mark.parametrize(("call", "ran"), CALLS)
 def test_each_function_cleans_up_and_runs_the_program(call: str, ran: str, guarded: bool) -> None:
     owner = "os" if guarded else "asgi_mpclean"
-    guard = "for _ in range(2): asgi_mpclean.guard_exec()" if guarded else ""
+    guard = "asgi_mpclean.guard_exec()" if guarded else ""
     assert end(f"{guard}\nqueue = mail()\n{owner}.{call}") == [*DELIVERED, ran]
+
+
+def test_guarding_twice_is_guarding_once() -> None:
+    body = """
+    asgi_mpclean.guard_exec()
+    guarded = os.execv, os.execve
+    asgi_mpclean.guard_exec()
+    say(guarded == (os.execv, os.execve))
+    """
+    assert end(body) == ["True"]
 
 
 WRONG = [
@@ -158,6 +168,22 @@ def test_it_works_from(caller: str) -> None:
     async def in_loop(): go()
     queue = mail()
     {caller}
+    """
+    assert end(body) == [*DELIVERED, RAN]
+
+
+def test_a_signal_handler_does_not_wait_for_a_log_that_it_interrupts() -> None:
+    body = """
+    class Interrupted(logging.Handler):
+        own = threading.Lock()
+        def emit(self, record):
+            with self.own: os.kill(os.getpid(), signal.SIGUSR1)
+    logger = logging.getLogger("asgi_mpclean")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Interrupted())
+    signal.signal(signal.SIGUSR1, lambda *_: go())
+    queue = mail()
+    logger.info("interrupted")
     """
     assert end(body) == [*DELIVERED, RAN]
 
@@ -284,3 +310,16 @@ def test_a_forked_child_leaves_the_parents_alone(fork: str, guarded: bool) -> No
     say(queue.get(timeout=5)); queue.put(3)
     """
     assert end(body) == [RAN, "2", "0", "item 1", "item 2", "item 3"]
+
+
+def test_a_forked_child_sees_no_executor_of_its_parent() -> None:
+    body = """
+    import concurrent.futures
+    pool = concurrent.futures.ProcessPoolExecutor(1, ctx); pool.submit(abs, 1).result()
+    if os.fork() == 0:
+        say(asgi_mpclean._cpython.live_executors()); os._exit(0)
+    os.wait()
+    say(len(asgi_mpclean._cpython.live_executors()))
+    pool.shutdown()
+    """
+    assert end(body) == ["[]", "1"]
