@@ -128,7 +128,7 @@ def _running_server() -> Any | None:
     """Return the server that handles the signals, if it is one of uvicorn's kind."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         server = getattr(_handler_found(signum), "__self__", None)
-        if hasattr(server, "should_exit"):
+        if isinstance(getattr(server, "should_exit", None), bool):  # Supervisors have an Event.
             return server
     return None
 
