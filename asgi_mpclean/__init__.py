@@ -6,12 +6,23 @@ what to drain and close when the server stops.
 
 from __future__ import annotations
 
-from ._exec import execv
+from ._exec import (
+    execl,
+    execle,
+    execlp,
+    execlpe,
+    execv,
+    execve,
+    execvp,
+    execvpe,
+    guard_exec,
+)
 from ._kinds import add_kind
 from ._lifespan import MPCleanLifespan, attach, mpclean_lifespan
 from ._process import Process, worker_init
 from ._registry import Registry, default_registry
 from ._report import CleanupReport, ResourceReport
+from ._restart import restart
 
 register = default_registry.register
 clean = default_registry.clean
@@ -25,8 +36,17 @@ __all__ = [
     "add_kind",
     "attach",
     "clean",
+    "execl",
+    "execle",
+    "execlp",
+    "execlpe",
     "execv",
+    "execve",
+    "execvp",
+    "execvpe",
+    "guard_exec",
     "mpclean_lifespan",
     "register",
+    "restart",
     "worker_init",
 ]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from . import _options, _shutdown, _signals
+from . import _options, _restart, _shutdown, _signals
 from ._options import DEFAULT_SIGNALS, Options
 from ._registry import Registry, default_registry
 
@@ -91,6 +91,7 @@ class _Session:
         if not _shutdown.DISABLED:
             self._watch.chain(options.signals)
             self._watch.guard(_signals.GUARDED)
+            _restart.lifespan_began()
 
     def has_started(self) -> None:
         """Note that the app has started."""
@@ -135,6 +136,7 @@ class _Session:
             raise
         finally:
             self._held.clear()
+            _restart.lifespan_ended(self._options.timeout, signal_came=self._watch.seen)
             self._watch.restore()
             self._options.registry.leave_signals()
 

@@ -38,6 +38,8 @@ logger = logging.getLogger("asgi_mpclean")
 TICK = 0.02
 # The last part of the time allowed is kept for reading, closing and unlinking.
 WORKERS_UNTIL = 0.92
+# The time (seconds) that the fork server may take to end, so that its files can be removed.
+FORK_SERVER = 0.2
 # So many feeders are ended at once; more would hold up the caller and are ended behind its back.
 FEEDERS_AT_ONCE = 16
 
@@ -117,7 +119,7 @@ class Plan:
             self._unlink_rest()
         self._close()
         if self.discover and self.going_away:
-            _cpython.remove_files()
+            _cpython.remove_files(FORK_SERVER)
         self.report.seconds = time.monotonic() - self.start
         self.report.deadline_passed = self.report.seconds > self.timeout
         return self.report

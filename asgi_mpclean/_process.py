@@ -108,11 +108,13 @@ def worker_init() -> None:
 def _set_signals() -> None:
     global _terminated  # noqa: PLW0603 - one process, one end
     _terminated = False
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _terminate)
+    _found.clear()
+    _found[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _found[signal.SIGTERM] = signal.signal(signal.SIGTERM, _terminate)
 
 
 _terminated = False
+_found: dict[int, Any] = {}
 
 
 def _terminate(signum: int, _frame: object) -> None:
@@ -144,10 +146,26 @@ def _sigint_blocked() -> Iterator[None]:
         yield
         return
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    _masks[threading.get_ident()] = previous
     try:
         yield
     finally:
+        del _masks[threading.get_ident()]
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+_masks: dict[int, set[int]] = {}  # by the thread that starts a process
+
+
+def give_signals_back() -> None:
+    """Ignore and block no more than before: the program after an exec would inherit it."""
+    if threading.current_thread() is threading.main_thread():
+        for signum, handler in _found.items():
+            if handler is not None:  # Not Python's, and so not to be put back.
+                signal.signal(signum, handler)
+    mask = _masks.get(threading.get_ident())
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _unblock_sigint() -> None:

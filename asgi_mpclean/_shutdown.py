@@ -95,6 +95,11 @@ def clean_at_signal(name: str) -> None:
     _clean_by_policy(name, policy, discover=policy.discover_at_signal)
 
 
+def clean_before_exec() -> None:
+    """Clean up everything, because another program takes the process over."""
+    _clean_by_policy("exec", _policy_here(), discover=True)
+
+
 def _clean_by_policy(trigger: str, policy: Policy, *, discover: bool) -> None:
     clean_up(
         None,
@@ -153,7 +158,7 @@ def clean_up(
             going_away=going_away,
         )
         if report.resources or report.semaphores:
-            _publish(report, on_report, in_handler=trigger.startswith("SIG"))
+            _publish(report, on_report, in_handler=trigger.startswith("SIG") or trigger == "exec")
         elif report_nothing:
             _call(on_report, report)
     finally:

@@ -292,25 +292,6 @@ def test_a_semaphore_that_cannot_be_unlinked_is_left_to_the_tracker(
     os.close(writer)
 
 
-@pytest.mark.parametrize("module", ["forkserver", "resource_tracker"])
-def test_helpers_that_cannot_be_stopped_are_no_error(
-    module: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped: list[str] = []
-
-    class Helper:
-        def __init__(self, name: str) -> None:
-            self.name = name
-            if name != f"_{module}":
-                self._stop = lambda: stopped.append(name)
-
-    for name in ("forkserver", "resource_tracker"):
-        place = getattr(multiprocessing, name)
-        monkeypatch.setattr(place, f"_{name}", Helper(f"_{name}"))
-    _cpython.stop_helpers()
-    assert stopped == [name for name in ("_forkserver", "_resource_tracker") if name[1:] != module]
-
-
 def test_without_a_way_to_run_the_exit_functions_none_is_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,6 +73,27 @@ DELIVERED = ["item 0", "item 1", "item 2"]
 WAIT = 'say("ready")\nwhile True: time.sleep(60)\n'
 
 
+FILES = """
+import multiprocessing.connection
+import tempfile
+folder = tempfile.tempdir = tempfile.mkdtemp(dir="/tmp")
+say(folder)
+queue = mail()
+listener = multiprocessing.connection.Listener(family="AF_UNIX")
+manager = multiprocessing.get_context("forkserver").Manager()
+"""
+
+
+def test_a_signal_leaves_no_socket_and_no_temporary_directory() -> None:
+    script = Script(FILES + WAIT)
+    assert script.process.stdout is not None
+    folder = Path(script.process.stdout.readline().strip())
+    status, lines = script.ready().send(signal.SIGTERM).end()
+    assert (status, lines) == (-signal.SIGTERM, DELIVERED)
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_signal_that_would_kill_cleans_up_first(name: str) -> None:
     signum = getattr(signal, name)
@@ -314,37 +335,3 @@ def test_disabled_the_library_does_nothing() -> None:
     assert process.returncode == -signal.SIGTERM
     assert "item" not in output
     assert "There appear to be 3 leaked semaphore objects" in output
-
-
-# execv ------------------------------------------------------------------------------------------
-
-
-def test_execv_cleans_up_first_and_leaves_no_zombie() -> None:
-    body = """
-    queue = mail()
-    code = "import os, sys; sys.path.insert(0, sys.argv[1]); import workers; workers.zombies()"
-    arguments = [sys.executable, "-u", "-c", code, os.path.dirname(workers.__file__)]
-    asgi_mpclean.execv(sys.executable, arguments)
-    """
-    assert Script(body).end() == (0, [*DELIVERED, "no children"])
-
-
-@pytest.mark.parametrize(
-    ("path", "args", "error"),
-    [
-        ("/nowhere/python", ["python"], "FileNotFoundError"),
-        ("/tmp", ["python"], "PermissionError"),
-        (__file__, ["python"], "PermissionError"),
-        (sys.executable, [], "ValueError"),
-    ],
-    ids=["missing", "folder", "not executable", "no arguments"],
-)
-def test_execv_that_cannot_work_cleans_nothing(path: str, args: list[str], error: str) -> None:
-    body = f"""
-    queue = mail()
-    try:
-        asgi_mpclean.execv({path!r}, {args!r})
-    except Exception as error:
-        say(type(error).__name__, len(asgi_mpclean.clean.__self__))
-    """
-    assert Script(body).end() == (0, [f"{error} 1", *DELIVERED])

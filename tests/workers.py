@@ -142,14 +142,6 @@ def clean_everything(answer: Any) -> None:
     answer.send((before, report.semaphores, report.delivered, report.dropped))
 
 
-def zombies() -> None:
-    """Print whether this process has a child."""
-    try:
-        print("a child", os.waitpid(-1, os.WNOHANG))
-    except ChildProcessError:
-        print("no children")
-
-
 def slow_frame(queue: Any, pause: float, parts: int) -> None:
     """Write one item so slowly that it is met half written."""
     payload = bytes(multiprocessing.reduction.ForkingPickler.dumps(b"x" * 1000))

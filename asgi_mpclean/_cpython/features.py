@@ -6,6 +6,7 @@ import concurrent.futures
 import concurrent.futures.process
 import enum
 import multiprocessing
+import multiprocessing.forkserver
 import multiprocessing.managers
 import multiprocessing.pool
 import multiprocessing.process
@@ -19,6 +20,7 @@ import sys
 import threading
 from typing import Any
 
+_forkserver: Any = multiprocessing.forkserver
 _queues: Any = multiprocessing.queues
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
@@ -45,6 +47,7 @@ class Feature(str, enum.Enum):
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
     SHARED_MEMORY = "know who made a block of shared memory"
+    HELPERS = "end the resource tracker, the fork server and their folder"
 
 
 NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
@@ -117,6 +120,17 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
     Feature.SHARED_MEMORY: (
         (multiprocessing.shared_memory.SharedMemory, "_flags"),
         (multiprocessing.shared_memory.SharedMemory, "_name"),
+    ),
+    Feature.HELPERS: (
+        (_forkserver, "_forkserver"),
+        (_forkserver.ForkServer, "_forkserver_alive_fd"),
+        (_forkserver.ForkServer, "_forkserver_pid"),
+        (_tracker, "_resource_tracker"),
+        (_tracker.ResourceTracker, "_fd"),
+        (_tracker.ResourceTracker, "_pid"),
+        (_util, "_finalizer_registry"),
+        (_util, "_remove_temp_dir"),
+        (_util.Finalize, "_callback"),
     ),
 }
 

@@ -38,7 +38,9 @@ def pools_and_managers() -> list[Any]:
 
 def live_executors() -> list[Any]:
     """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
-    threads = list(getattr(concurrent.futures.process, "_threads_wakeups", ()))
+    wakeups = getattr(concurrent.futures.process, "_threads_wakeups", ())
+    # In a forked child there are only the objects of the parent's.
+    threads = [thread for thread in list(wakeups) if thread.is_alive()]
     executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
     return [executor for executor in executors if executor is not None]
 

@@ -11,7 +11,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import sys
-import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _util: Any = multiprocessing.util
-
-# The time (seconds) that the resource tracker or the fork server may take to end.
-STOPPED = 0.5
 
 
 def is_child(process: Any) -> bool:
@@ -34,6 +31,36 @@ def is_child(process: Any) -> bool:
     except (AssertionError, ValueError):
         return False
     return True
+
+
+def pools_and_managers() -> list[tuple[str, Callable[[], None]]]:
+    """Return the kind of each live `Pool` and `Manager` made here, and what ends it."""
+    if Feature.SEMAPHORES not in AVAILABLE:
+        return []
+    found: list[tuple[str, Callable[[], None]]] = []
+    for finalizer in list(_util._finalizer_registry.values()):
+        name = getattr(finalizer._callback, "__name__", "")
+        if finalizer._pid != os.getpid():
+            continue
+        if name == "_terminate_pool" and (pool := finalizer._weakref()) is not None:
+            found.append(("Pool", pool.terminate))
+        elif name == "_finalize_manager":
+            found.append(("Manager", finalizer))
+    return found
+
+
+def live_executors() -> list[Any]:
+    """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
+    module = sys.modules.get("concurrent.futures.process")
+    # In a forked child there are only the objects of the parent's.
+    threads = [thread for thread in getattr(module, "_threads_wakeups", ()) if thread.is_alive()]
+    executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
+    return [executor for executor in executors if executor is not None]
+
+
+def executor_pids(executor: Any) -> list[int]:
+    """Return the pids of the workers of a `ProcessPoolExecutor`."""
+    return list(getattr(executor, "_processes", None) or ())
 
 
 def run_exit_functions() -> None:
@@ -63,41 +90,55 @@ def at_process_exit(callback: Callable[[], None]) -> None:
 _finalizer_of: int | None = None
 
 
-def remove_files() -> None:
+def remove_files(timeout: float) -> None:
     """Remove the sockets of listeners, and the temporary directory that holds most of them.
 
-    Python does so at its exit, to which a process that a signal ends does not come. The fork
-    server's socket is one of them, so it is stopped first.
+    Python does so at its exit, to which a process that a signal ends does not come. One of them is
+    the fork server's, which is ended first; if somebody keeps that alive, nothing is removed. Takes
+    no lock and starts no thread: it may be called in a signal handler, and at the exit of the
+    interpreter. A forked child or a worker only lets go of the server of its parent.
+
+    Args:
+        timeout: Seconds to wait for the fork server.
     """
-    if Feature.SEMAPHORES not in AVAILABLE or not _stop_in_time("forkserver"):
+    if Feature.HELPERS not in AVAILABLE:
+        return
+    server: Any = multiprocessing.forkserver._forkserver
+    if not _stop_helper(server, "_forkserver_alive_fd", "_forkserver_pid", timeout):
         return
     for finalizer in list(_util._finalizer_registry.values()):
-        removes = finalizer._callback in (os.unlink, getattr(_util, "_remove_temp_dir", None))
-        if removes and finalizer._pid == os.getpid():
+        if finalizer._callback in (os.unlink, _util._remove_temp_dir):
             with contextlib.suppress(OSError):
                 finalizer()
 
 
-def _stop_in_time(name: str) -> bool:
-    """Stop a helper process; tells whether none is left. Living children may keep it alive."""
-    helper: Any = getattr(sys.modules.get(f"multiprocessing.{name}"), f"_{name}", None)
-    if getattr(helper, "_forkserver_pid", helper) is None:  # It never ran.
+def stop_helpers(timeout: float) -> None:
+    """End the fork server and the resource tracker, as children of the next program otherwise.
+
+    Args:
+        timeout: Seconds to wait for each of them; somebody may keep it alive.
+    """
+    remove_files(timeout)
+    if Feature.HELPERS in AVAILABLE and sys.platform != "win32":
+        tracker: Any = multiprocessing.resource_tracker._resource_tracker
+        _stop_helper(tracker, "_fd", "_pid", timeout)
+
+
+def _stop_helper(helper: Any, fd_name: str, pid_name: str, timeout: float) -> bool:
+    """Close the pipe that keeps a helper alive, and reap it; tells whether it has ended."""
+    fd, pid = getattr(helper, fd_name), getattr(helper, pid_name)
+    if fd is None or pid is None:
         return True
-    if not hasattr(helper, "_stop"):
-        return False
-    stopper = threading.Thread(target=helper._stop, daemon=True)
-    try:
-        stopper.start()
-    except RuntimeError:  # At its exit Python starts no threads, and removes the files itself.
-        return False
-    stopper.join(STOPPED)
-    return not stopper.is_alive()
-
-
-def stop_helpers() -> None:
-    """Stop the fork server and the resource tracker, so that an exec leaves no zombie of them."""
-    for name in ("forkserver", "resource_tracker"):
-        _stop_in_time(name)
+    setattr(helper, fd_name, None)
+    setattr(helper, pid_name, None)
+    until = time.monotonic() + timeout
+    with contextlib.suppress(OSError):  # It is closed, or the child of our parent.
+        os.close(fd)
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.001)
+    return True
 
 
 def start_helpers(method: str | None) -> None:
