@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asgi_mpclean import Registry, _callbacks, _signals
+from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -206,3 +206,41 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
     thread.join()
     assert results == [False, True]
     assert signal.getsignal(signal.SIGTERM) == found
+
+
+def test_a_ctrl_c_in_the_middle_comes_after_the_report() -> None:
+    registry, reports = Registry(), list[CleanupReport]()
+    queue = registry.register(SPAWN.Queue(), on_item=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    queue.put(1)
+    with pytest.raises(KeyboardInterrupt):
+        _shutdown.clean_up(registry, trigger="lifespan", on_report=reports.append)
+    assert [report.delivered for report in reports] == [1]
+
+
+def test_a_signal_whose_handler_cleans_up_as_well_is_not_waited_for() -> None:
+    """It came while another thread was at it: this thread waits already."""
+    registry, free = Registry(), threading.Event()
+    busy = threading.Event()
+
+    def on_item(_item: object) -> None:
+        busy.set()
+        free.wait(20)
+
+    registry.register(SPAWN.Queue(), on_item=on_item).put(1)
+    other = threading.Thread(target=registry.clean, kwargs={"timeout": 20})
+    other.start()
+    assert busy.wait(20)
+    nested = list[float]()
+
+    def handler(_signum: int, _frame: object) -> None:
+        nested.append(registry.clean(timeout=3).seconds)
+        free.set()
+
+    found = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    registry.clean(timeout=20)
+    signal.signal(signal.SIGUSR1, found)
+    for thread in (timer, other):
+        thread.join(20)
+    assert nested == [0.0]
