@@ -11,6 +11,7 @@ import _thread
 import collections
 import contextlib
 import logging
+import os
 import queue
 import signal
 import threading
@@ -36,6 +37,7 @@ class Call:
     def __init__(self, function: Callable[[], object], what: str) -> None:
         self._function = function
         self._what = what
+        self._pid = os.getpid()
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self.started = False
@@ -51,6 +53,8 @@ class Call:
         except BaseException:
             logger.warning("%s raised", self._what, exc_info=True)
         finally:
+            if os.getpid() != self._pid:
+                os._exit(0)  # A child that the callback forked: no part of the clean-up is its own.
             self._pending.release()
 
     def wait(self, seconds: float) -> bool:
@@ -216,6 +220,7 @@ class Delivery:
         self._lock = _thread.allocate_lock()
         self._scheduled = False
         self._ended = False
+        self._pid = os.getpid()
         # Each is counted by one thread only, and read for the report once, at the end.
         self._added = self._received = self._failed = 0
 
@@ -248,7 +253,7 @@ class Delivery:
                     return
                 payloads, pickled = self._pending.popleft()
             for payload in payloads:
-                if self._ended:
+                if self._ended or os.getpid() != self._pid:
                     return
                 self._deliver_one(payload, pickled=pickled)
 

@@ -9,11 +9,14 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -244,3 +247,28 @@ def test_a_signal_whose_handler_cleans_up_as_well_is_not_waited_for() -> None:
     for thread in (timer, other):
         thread.join(20)
     assert nested == [0.0]
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises SystemExit"])
+def test_a_child_that_an_on_item_forks_ends_with_it(ending: str, tmp_path: Path) -> None:
+    received, children = tmp_path / "received", list[int]()
+
+    def on_item(item: int) -> None:
+        with received.open("a") as file:
+            file.write(f"{item} ")
+        if item == 0:
+            children.append(os.fork())
+            if not children[-1] and ending == "raises SystemExit":
+                raise SystemExit
+
+    registry = Registry()
+    filled(registry, on_item)
+    assert registry.clean().delivered == 3
+    until, waited = time.monotonic() + 10, (0, 0)
+    while waited == (0, 0) and time.monotonic() < until:
+        waited = os.waitpid(children[0], os.WNOHANG)
+        time.sleep(0.001)
+    if waited == (0, 0):
+        os.kill(children[0], signal.SIGKILL)
+    assert waited == (children[0], 0)
+    assert received.read_text() == "0 1 2 "
