@@ -169,6 +169,10 @@ class QueueCloser:
     def _is_torn(self) -> bool:
         return self._reader is not None and self._reader.torn
 
+    @property
+    def _is_corrupt(self) -> bool:
+        return self._reader is not None and self._reader.corrupt
+
     def _complete_frame(self) -> None:
         """Wait for the rest of a frame that somebody is writing."""
         until = time.monotonic() + STALLED
@@ -204,19 +208,21 @@ class QueueCloser:
             ):
                 self._read_until_idle(until, users_ended=users_ended)
             else:
-                self.report.dropped += self._items_left_to_others()
+                self.report.dropped += self._items_left() if self.is_readable else 0
         finally:
+            corrupt = self._is_corrupt
             self._give_lock(anyhow=True)
             self._close_reader()
         late = self._take_backlog()
+        if corrupt:
+            # A reader died in mid-frame. Nothing tells the items apart, but `put` has counted them.
+            self.report.dropped += max(self._items_left(), 1)
         if self.ignore_sentinels:
             late = [item for item in late if item is not None]
         self.delivery.add_items(self._backlog + late)
         self._backlog = []
 
-    def _items_left_to_others(self) -> int:
-        if not self.is_readable:
-            return 0
+    def _items_left(self) -> int:
         return max((_cpython.items_in_flight(self.queue) or 0) - self._unfreed, 0)
 
     def _close_reader(self) -> None:
@@ -268,7 +274,7 @@ class QueueCloser:
             else:
                 self._pause()
         self._drop_torn_frame()
-        if idle is False:
+        if idle is False and not self._is_corrupt:
             self.report.dropped += 1  # It stays in the hand of a feeder that nothing frees.
 
     def _pause(self) -> None:
@@ -277,7 +283,7 @@ class QueueCloser:
 
     def _drop_torn_frame(self) -> None:
         if self._reader is not None and self._reader.drop_torn_frame():
-            self.report.dropped += 1
+            self.report.dropped += not self._is_corrupt
 
     def _flush(self, until: float) -> None:
         """Let the feeder of a copy send its items to the others; what it cannot is dropped."""

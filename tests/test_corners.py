@@ -194,3 +194,22 @@ def test_no_write_lock_to_be_forced() -> None:
     assert _cpython.force_write_lock(queue)
     assert not _cpython.force_write_lock(object())
     _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+@pytest.mark.parametrize("byte", [b"\0", b"x", b"\xff"], ids=["short", "long", "no length"])
+@pytest.mark.parametrize("size", [2, 4, 100])
+def test_items_behind_one_that_a_dead_reader_had_begun_are_counted(
+    kind: str, byte: bytes, size: int
+) -> None:
+    registry, got = Registry(), list[object]()
+    queue = registry.register(getattr(SPAWN, kind)(), on_item=got.append)
+    for _ in range(10):
+        queue.put(byte * 1000)
+    reader = SPAWN.Process(target=workers.die_reading, args=(queue, size))
+    reader.start()
+    reader.join(20)
+    report = registry.clean(timeout=2)
+    # A SimpleQueue does not count its items.
+    assert (got, report.dropped) == ([], 1 if kind == "SimpleQueue" else 10)
+    assert not report.deadline_passed

@@ -60,6 +60,13 @@ def die_holding(lock: Any, ready: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_reading(queue: Any, size: int) -> None:
+    """Die with a part of an item read, as a worker killed inside `get`."""
+    queue._rlock.acquire()
+    os.read(queue._reader.fileno(), size)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def half_a_frame(queue: Any, ready: Any) -> None:
     """Die in the middle of writing an item, with the writers' lock held."""
     queue._wlock.acquire()
