@@ -36,7 +36,8 @@ class FrameParser:
     """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
 
     def __init__(self) -> None:
-        self._pending = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
         self._unsure = False
         self.corrupt = False
@@ -48,11 +49,12 @@ class FrameParser:
     @property
     def torn(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return bool(self._pending)
+        return self._size > 0
 
     def reset(self) -> bool:
         """Forget a frame whose writer is dead; tells whether there was one."""
-        torn, self._pending, self._wanted = self.torn, bytearray(), 0
+        torn = self.torn
+        self._clear()
         self.corrupt |= torn and self._unsure
         return torn
 
@@ -60,13 +62,13 @@ class FrameParser:
         """Take `data` and return the frames that it completes."""
         if self.corrupt:
             return []
-        if self._pending:
-            self._pending += data
-            if len(self._pending) < self._wanted:
-                return []  # Copied with each piece, a long frame would take quadratic time.
-            data = bytes(self._pending)
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size < self._wanted:
+            return []  # Joined with each piece, a long frame would take quadratic time.
+        data = b"".join(self._pieces)
+        self._clear()
         frames, start, end = [], 0, len(data)
-        self._wanted = 0
         while end - start >= _SHORT.size:
             (size,) = _SHORT.unpack_from(data, start)
             begin = start + _SHORT.size
@@ -86,8 +88,12 @@ class FrameParser:
             self._unsure = False
             frames.append(frame)
             start = begin + size
-        self._pending = bytearray() if self.corrupt else bytearray(data[start:])
+        if not self.corrupt:
+            self._pieces, self._size = [data[start:]], end - start
         return frames
+
+    def _clear(self) -> None:
+        self._pieces, self._size, self._wanted = [], 0, 0
 
 
 class PipeReader:
