@@ -174,12 +174,10 @@ class QueueCloser:
         return self._reader is not None and self._reader.corrupt
 
     def _complete_frame(self) -> None:
-        """Wait for the rest of a frame that somebody is writing."""
+        """Wait a moment for the rest of a frame that somebody is writing; it may have no end."""
         until = time.monotonic() + STALLED
         while self._is_torn and time.monotonic() < until:
-            if self._read_progress():
-                until = time.monotonic() + STALLED
-            else:
+            if not self._read_progress():
                 time.sleep(TICK)
 
     def _read_progress(self) -> bool:

@@ -213,3 +213,14 @@ def test_items_behind_one_that_a_dead_reader_had_begun_are_counted(
     # A SimpleQueue does not count its items.
     assert (got, report.dropped) == ([], 1 if kind == "SimpleQueue" else 10)
     assert not report.deadline_passed
+
+
+def test_an_item_that_never_ends_is_not_waited_for() -> None:
+    registry = Registry()
+    queue, ready = registry.register(SPAWN.Queue()), registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.endless_frame, args=(queue, ready)))
+    worker.start()
+    assert ready.wait(20)
+    report = registry.clean(timeout=1)
+    assert (worker.exitcode, report.dropped) == (-signal.SIGTERM, 1)
+    assert report.seconds < 2

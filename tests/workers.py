@@ -123,6 +123,16 @@ def slow_frame(queue: Any, pause: float, parts: int) -> None:
             time.sleep(pause)
 
 
+def endless_frame(queue: Any, ready: Any) -> None:
+    """Write an item of a length that it never reaches."""
+    queue._wlock.acquire()
+    os.write(queue._writer.fileno(), (1 << 30).to_bytes(4, "big"))
+    ready.set()
+    while True:
+        os.write(queue._writer.fileno(), b"x")
+        time.sleep(0.005)
+
+
 def register_and_end(answers: Any, method: str) -> None:
     """Leave an item in a queue of this process's own, and end."""
     import asgi_mpclean  # noqa: PLC0415 - in the child
