@@ -34,7 +34,8 @@ PATIENCE = 0.2
 class Call:
     """One call of user code, made somewhere else."""
 
-    def __init__(self, function: Callable[[], object], what: str) -> None:
+    def __init__(self, function: Callable[[], object], what: str, *, can_wait: bool) -> None:
+        self.can_wait = can_wait
         self._function = function
         self._what = what
         self._pid = os.getpid()
@@ -77,12 +78,19 @@ class Caller:
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._waiting: list[Call] = []
         self._held_back: list[Call] | None = None
+        self._postponed: list[Call] = []
         self._helped = 0.0
         self._threads = 0
 
-    def call(self, function: Callable[[], object], what: str) -> None:
-        """Have `function` called; `what` names it in the log."""
-        call = Call(function, what)
+    def call(self, function: Callable[[], object], what: str, *, can_wait: bool = False) -> None:
+        """Have `function` called.
+
+        Args:
+            function: What is called.
+            what: Its name in the log.
+            can_wait: Where there are no threads, call it only in `wait`: the workers end first.
+        """
+        call = Call(function, what, can_wait=can_wait)
         self._waiting.append(call)
         if self._held_back is not None:
             self._held_back.append(call)
@@ -92,8 +100,11 @@ class Caller:
     def _begin(self, call: Call) -> None:
         if self._threads or self._start_thread():
             self._calls.put(call)
+        elif call.can_wait:
+            self._postponed.append(call)
         else:
-            self._run_here(call)
+            now = time.monotonic()
+            self._run_here(call, now + (self._deadline - now) / 2)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -123,6 +134,10 @@ class Caller:
     def wait(self, until: float | None = None) -> bool:
         """Wait for all calls made so far; tells whether they have ended."""
         until = self._deadline if until is None else min(until, self._deadline)
+        while self._postponed:
+            now = time.monotonic()
+            share = (until - now) / len(self._postponed)
+            self._run_here(self._postponed.pop(0), now + share)
         while self._waiting:
             # The last ends last, unless somebody is stuck: so this wakes up once, not every time.
             last = self._waiting[-1]
@@ -153,8 +168,8 @@ class Caller:
             while (call := self._calls.get()) is not None:
                 call.run()
 
-    def _run_here(self, call: Call) -> None:
-        with _calling(), _alarm_at(self._deadline):
+    def _run_here(self, call: Call, until: float) -> None:
+        with _calling(), _alarm_at(until):
             call.run()
 
 
@@ -243,7 +258,7 @@ class Delivery:
             if self._scheduled:
                 return
             self._scheduled = True
-        self._caller.call(self._deliver, f"on_item of {self._report.name}")
+        self._caller.call(self._deliver, f"on_item of {self._report.name}", can_wait=True)
 
     def _deliver(self) -> None:
         while True:

@@ -73,6 +73,26 @@ def test_without_threads_an_on_item_that_blocks_is_interrupted_at_the_deadline()
     assert signal.getsignal(signal.SIGALRM) == previous
 
 
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_workers_end_before_an_on_item_can_block() -> None:
+    registry = Registry()
+    blocked = filled(registry, lambda _: threading.Event().wait(60), 1)
+    got = list[int]()
+    filled(registry, got.append)
+    asked, ask = SPAWN.Pipe(duplex=False)
+    worker = registry.register(
+        SPAWN.Process(target=asked.recv), stop=functools.partial(ask.send, None)
+    )
+    worker.start()
+    report = registry.clean(timeout=3)
+    assert (got, worker.exitcode) == ([0, 1, 2], 0)
+    assert (report.delivered, report.dropped, report.joined) == (3, 1, 1)
+    assert report.seconds < 4
+    for end in (asked, ask):
+        end.close()
+    del blocked
+
+
 def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
     free, got = threading.Event(), list[int]()
     registry = Registry()

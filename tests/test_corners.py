@@ -49,12 +49,22 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
     worker.join(20)
 
 
-def test_a_worker_that_does_not_end_in_time_is_said_to_run(
-    caplog: pytest.LogCaptureFixture,
+def test_a_worker_that_nobody_had_time_to_end_is_killed_at_last() -> None:
+    registry = Registry()
+    worker = sleeping_worker(registry)
+    closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
+    closer.give_up()
+    assert (closer.report.outcome, worker.exitcode) == ("killed", -signal.SIGKILL)
+    registry.clean()
+
+
+def test_a_worker_that_cannot_be_killed_is_said_to_run(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry()
     worker = sleeping_worker(registry)
     closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
+    monkeypatch.setattr(closer, "kill", lambda: None)
     closer.give_up()
     assert closer.report.outcome == "still running"
     _shutdown.log(CleanupReport("test", 1.0, 2.0, resources=[closer.report]))
