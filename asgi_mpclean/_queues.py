@@ -252,6 +252,7 @@ class QueueCloser:
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
+        abandoned = min(ABANDONED, _remaining(until) / 3)
         while True:
             # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
             idle = _cpython.feeder_is_idle(self.queue, STALLED)
@@ -265,7 +266,7 @@ class QueueCloser:
                 still_since = now
             elif idle is not False and now - still_since >= STALLED:
                 break
-            elif users_ended and now - still_since >= ABANDONED:
+            elif users_ended and now - still_since >= abandoned:
                 self._drop_torn_frame()
                 _cpython.force_write_lock(self.queue)
                 still_since = now
