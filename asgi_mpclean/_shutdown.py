@@ -84,6 +84,7 @@ def set_policy(policy: Policy) -> None:
 def clean_at_exit() -> None:
     """From now on, clean up when the process ends by itself."""
     _cpython.at_process_exit(_at_exit)
+    _cpython.note_tracker()
 
 
 def _at_exit() -> None:

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import queue as stdlib_queue
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -234,3 +236,23 @@ def test_an_item_that_never_ends_is_not_waited_for() -> None:
     report = registry.clean(timeout=1)
     assert (worker.exitcode, report.dropped) == (-signal.SIGTERM, 1)
     assert report.seconds < 2
+
+
+TRACKER_DIES = """
+import asgi_mpclean, multiprocessing, os, signal, warnings
+from multiprocessing import resource_tracker
+warnings.simplefilter("ignore")
+context = multiprocessing.get_context("spawn")
+lock = asgi_mpclean.register(context.Lock())
+os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
+while resource_tracker._resource_tracker._check_alive():
+    pass
+other = asgi_mpclean.register(context.Lock())
+print(asgi_mpclean.clean().semaphores)
+"""
+
+
+def test_a_tracker_that_took_the_place_of_a_dead_one_does_not_complain() -> None:
+    command = [sys.executable, "-c", TRACKER_DIES]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert (result.stdout, result.stderr) == ("2\n", "")

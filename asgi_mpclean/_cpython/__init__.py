@@ -47,6 +47,7 @@ from .queues import (
 from .semaphores import (
     Snapshot,
     note_fork,
+    note_tracker,
     semaphore_names_of,
     unlink,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "loads",
     "never_put",
     "note_fork",
+    "note_tracker",
     "pools_and_managers",
     "queues_made_here",
     "read_lock",

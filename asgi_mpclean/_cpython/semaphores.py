@@ -36,6 +36,7 @@ _inherited_below = 0
 def note_fork() -> None:
     """Remember, in a child that has just been forked, what it inherited."""
     global _inherited_below  # noqa: PLW0603 - one mark for the process
+    _tracker_pids.clear()
     if Feature.DISCOVERY in AVAILABLE:
         keys = list(_util._afterfork_registry.data)
         _inherited_below = max((key[0] for key in keys), default=-1) + 1
@@ -138,7 +139,19 @@ def unlink(names: Iterable[str]) -> int:
     return len(done) - gone
 
 
+# The trackers that this process has had. One that died has been replaced by one that knows nothing.
+_tracker_pids: set[int] = set()
+
+
+def note_tracker() -> None:
+    """Remember which resource tracker hears of what is made now."""
+    pid = getattr(getattr(_tracker, "_resource_tracker", None), "_pid", None)
+    if pid is not None:
+        _tracker_pids.add(pid)
+
+
 def _unregister(names: list[str]) -> None:
+    note_tracker()
     fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
     if Feature.TRACKER not in AVAILABLE:
         for name in names:
@@ -148,8 +161,10 @@ def _unregister(names: list[str]) -> None:
     if fd is None:
         return
     batch = b""
+    # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
+    commands = ("REGISTER", "UNREGISTER") if len(_tracker_pids) > 1 else ("UNREGISTER",)
     for name in names:
-        line = f"UNREGISTER:{name}:semaphore\n".encode()
+        line = "".join(f"{command}:{name}:semaphore\n" for command in commands).encode()
         if len(batch) + len(line) > ATOMIC_WRITE:
             _write(fd, batch)
             batch = b""
