@@ -6,6 +6,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import peers
@@ -24,6 +25,13 @@ def is_held(lock: Any) -> bool:
         return True
     lock.release()
     return False
+
+
+def stop(worker: Any) -> None:
+    """Stop a worker, and wait until it stands still: until then it may read on."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{worker.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
 
 def killed_in_get(world: World) -> None:
@@ -110,7 +118,7 @@ def stopped(world: World) -> None:
     queue = world.queue("stopped")
     worker = world.worker(peers.be_in_get, queue)
     until(lambda: is_held(queue._rlock))
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     world.put(queue, "stopped", world.rng.randrange(1, 500))
 
 
@@ -119,7 +127,7 @@ def stopped_in_mid_frame(world: World) -> None:
     queue = world.queue("half")
     whole = world.rng.randrange(50)
     worker = world.worker(peers.be_in_mid_frame, queue, "half", whole, world.rng.randrange(1, 900))
-    os.kill(worker.pid, signal.SIGSTOP)
+    stop(worker)
     world.entered["half"] += whole + 1
     world.lossy["half"] += 1
     world.put(queue, "half", world.rng.randrange(300), size=500)
