@@ -79,5 +79,6 @@ FAULTS = {
     "a signal at each step": Fault(timing.signal_at_each_step),
     "fork in the middle": Fault(app.fork_in_the_middle),
     "exit from a thread": Fault(timing.exit_from_a_thread),
-    "interpreter finalising": Fault(timing.interpreter_finalising),
+    # A callback that blocks in a daemon thread while the interpreter ends cannot be interrupted.
+    "interpreter finalising": Fault(timing.interpreter_finalising, combines=False),
 }
