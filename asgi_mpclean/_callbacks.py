@@ -11,6 +11,7 @@ import _thread
 import collections
 import contextlib
 import logging
+import os
 import queue
 import signal
 import threading
@@ -33,9 +34,11 @@ PATIENCE = 0.2
 class Call:
     """One call of user code, made somewhere else."""
 
-    def __init__(self, function: Callable[[], object], what: str) -> None:
+    def __init__(self, function: Callable[[], object], what: str, *, can_wait: bool) -> None:
+        self.can_wait = can_wait
         self._function = function
         self._what = what
+        self._pid = os.getpid()
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
         self.started = False
@@ -51,7 +54,14 @@ class Call:
         except BaseException:
             logger.warning("%s raised", self._what, exc_info=True)
         finally:
+            if os.getpid() != self._pid:
+                os._exit(0)  # A child that the callback forked: no part of the clean-up is its own.
             self._pending.release()
+
+    def skip(self) -> None:
+        """Do without the call."""
+        logger.warning("%s: not called, as Python is ending and could not interrupt it", self._what)
+        self._pending.release()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the end of the call; tells whether it has ended."""
@@ -73,12 +83,22 @@ class Caller:
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._waiting: list[Call] = []
         self._held_back: list[Call] | None = None
+        self._postponed: list[Call] = []
         self._helped = 0.0
         self._threads = 0
 
-    def call(self, function: Callable[[], object], what: str) -> Call:
-        """Have `function` called; `what` names it in the log."""
-        call = Call(function, what)
+    def call(self, function: Callable[[], object], what: str, *, can_wait: bool = False) -> Call:
+        """Have `function` called.
+
+        Args:
+            function: What is called.
+            what: Its name in the log.
+            can_wait: Where there are no threads, call it only in `wait`: the workers end first.
+
+        Returns:
+            The call, whose end can be waited for.
+        """
+        call = Call(function, what, can_wait=can_wait)
         self._waiting.append(call)
         if self._held_back is not None:
             self._held_back.append(call)
@@ -93,8 +113,11 @@ class Caller:
     def _begin(self, call: Call) -> None:
         if self._threads or self._start_thread():
             self._calls.put(call)
+        elif call.can_wait:
+            self._postponed.append(call)
         else:
-            self._run_here(call)
+            now = time.monotonic()
+            self._run_here(call, now + (self._deadline - now) / 2)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
@@ -124,6 +147,10 @@ class Caller:
     def wait(self, until: float | None = None) -> bool:
         """Wait for all calls made so far; tells whether they have ended."""
         until = self._deadline if until is None else min(until, self._deadline)
+        while self._postponed:
+            now = time.monotonic()
+            share = (until - now) / len(self._postponed)
+            self._run_here(self._postponed.pop(0), now + share)
         while self._waiting:
             # The last ends last, unless somebody is stuck: so this wakes up once, not every time.
             last = self._waiting[-1]
@@ -154,8 +181,12 @@ class Caller:
             while (call := self._calls.get()) is not None:
                 call.run()
 
-    def _run_here(self, call: Call) -> None:
-        with _calling(), _alarm_at(self._deadline):
+    def _run_here(self, call: Call, until: float) -> None:
+        main = threading.main_thread()
+        if threading.current_thread() is not main and not main.is_alive():
+            call.skip()  # A daemon thread at the end of Python: nothing could interrupt the call.
+            return
+        with _calling(), _alarm_at(until):
             call.run()
 
 
@@ -237,6 +268,7 @@ class Delivery(Sink):
         self._lock = _thread.allocate_lock()
         self._scheduled = False
         self._ended = False
+        self._pid = os.getpid()
         # Each is counted by one thread only, and read for the report once, at the end.
         self._added = self._received = self._failed = 0
 
@@ -259,7 +291,7 @@ class Delivery(Sink):
             if self._scheduled:
                 return
             self._scheduled = True
-        self._caller.call(self._deliver, f"on_item of {self._report.name}")
+        self._caller.call(self._deliver, f"on_item of {self._report.name}", can_wait=True)
 
     def deliver_here(self, items: Sequence[Any]) -> None:
         """Deliver items in the calling thread, which is one that may be left behind."""
@@ -276,7 +308,7 @@ class Delivery(Sink):
                     return
                 payloads, pickled = self._pending.popleft()
             for payload in payloads:
-                if self._ended:
+                if self._ended or os.getpid() != self._pid:
                     return
                 self._deliver_one(payload, pickled=pickled)
 

@@ -25,6 +25,9 @@ if sys.platform != "win32":
 # What a Linux pipe holds by default; a longer read would only allocate more.
 CHUNK = 64 * 1024
 
+# The opcode at the beginning of every pickle since protocol 2; the last one is a full stop.
+PICKLE_BEGINS = b"\x80"
+
 _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
 
@@ -33,29 +36,39 @@ class FrameParser:
     """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
 
     def __init__(self) -> None:
-        self._pending = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
+        self._unsure = False
         self.corrupt = False
+
+    def distrust(self) -> None:
+        """Expect the rest of a frame, as a reader may have died in the middle of one."""
+        self._unsure = not self.torn
 
     @property
     def torn(self) -> bool:
         """Whether a frame has begun and not ended."""
-        return bool(self._pending)
+        return self._size > 0
 
     def reset(self) -> bool:
         """Forget a frame whose writer is dead; tells whether there was one."""
-        torn, self._pending, self._wanted = self.torn, bytearray(), 0
+        torn = self.torn
+        self._clear()
+        self.corrupt |= torn and self._unsure
         return torn
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take `data` and return the frames that it completes."""
-        if self._pending:
-            self._pending += data
-            if len(self._pending) < self._wanted:
-                return []  # Copied with each piece, a long frame would take quadratic time.
-            data = bytes(self._pending)
+        if self.corrupt:
+            return []
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size < self._wanted:
+            return []  # Joined with each piece, a long frame would take quadratic time.
+        data = b"".join(self._pieces)
+        self._clear()
         frames, start, end = [], 0, len(data)
-        self._wanted = 0
         while end - start >= _SHORT.size:
             (size,) = _SHORT.unpack_from(data, start)
             begin = start + _SHORT.size
@@ -68,10 +81,19 @@ class FrameParser:
             if begin + size > end:
                 self._wanted = begin + size - start
                 break
-            frames.append(data[begin : begin + size])
+            frame = data[begin : begin + size]
+            if self._unsure and not (frame.startswith(PICKLE_BEGINS) and frame.endswith(b".")):
+                self.corrupt = True
+                break
+            self._unsure = False
+            frames.append(frame)
             start = begin + size
-        self._pending = bytearray(data[start:])
+        if not self.corrupt:
+            self._pieces, self._size = [data[start:]], end - start
         return frames
+
+    def _clear(self) -> None:
+        self._pieces, self._size, self._wanted = [], 0, 0
 
 
 class PipeReader:
@@ -95,12 +117,18 @@ class PipeReader:
 
     def read_without_lock(self) -> bool:
         """Be ready for another reader at the same pipe; tells whether the system can."""
+        self._parser.distrust()
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             self._own_fd = os.open(f"/proc/self/fd/{self._shared_fd()}", flags)
         except OSError:
             return False
         return True
+
+    @property
+    def corrupt(self) -> bool:
+        """Whether it cannot be told any more where a frame begins; the rest is only thrown away."""
+        return self._parser.corrupt
 
     @property
     def torn(self) -> bool:
@@ -114,7 +142,7 @@ class PipeReader:
     def read(self) -> list[bytes]:
         """Return the frames that are complete now; an empty list says that none is."""
         frames: list[bytes] = []
-        while not self.ended and not self._parser.corrupt:
+        while not self.ended:
             fd = self._shared_fd() if self._own_fd is None else self._own_fd
             if fd is None:
                 break

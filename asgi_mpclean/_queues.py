@@ -189,13 +189,15 @@ class QueueCloser:
     def _is_torn(self) -> bool:
         return self._reader is not None and self._reader.torn
 
+    @property
+    def _is_corrupt(self) -> bool:
+        return self._reader is not None and self._reader.corrupt
+
     def _complete_frame(self) -> None:
-        """Wait for the rest of a frame that somebody is writing."""
+        """Wait a moment for the rest of a frame that somebody is writing; it may have no end."""
         until = time.monotonic() + STALLED
         while self._is_torn and time.monotonic() < until:
-            if self._read_progress():
-                until = time.monotonic() + STALLED
-            else:
+            if not self._read_progress():
                 time.sleep(TICK)
 
     def _read_progress(self) -> bool:
@@ -224,19 +226,21 @@ class QueueCloser:
             ):
                 self._read_until_idle(until, users_ended=users_ended)
             else:
-                self.report.dropped += self._items_left_to_others()
+                self.report.dropped += self._items_left() if self.is_readable else 0
         finally:
+            corrupt = self._is_corrupt
             self._give_lock(anyhow=True)
             self._close_reader()
         late = self._take_backlog()
+        if corrupt:
+            # A reader died in mid-frame. Nothing tells the items apart, but `put` has counted them.
+            self.report.dropped += max(self._items_left(), 1)
         if self.ignore_sentinels:
             late = [item for item in late if item is not None]
         self.delivery.add_items(self._backlog + late)
         self._backlog = []
 
-    def _items_left_to_others(self) -> int:
-        if not self.is_readable:
-            return 0
+    def _items_left(self) -> int:
         return max((_cpython.items_in_flight(self.queue) or 0) - self._unfreed, 0)
 
     def _close_reader(self) -> None:
@@ -268,6 +272,7 @@ class QueueCloser:
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
+        abandoned = min(ABANDONED, _remaining(until) / 3)
         while True:
             # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
             idle = _cpython.feeder_is_idle(self.queue, STALLED)
@@ -281,14 +286,14 @@ class QueueCloser:
                 still_since = now
             elif idle is not False and now - still_since >= STALLED:
                 break
-            elif users_ended and now - still_since >= ABANDONED:
+            elif users_ended and now - still_since >= abandoned:
                 self._drop_torn_frame()
                 _cpython.force_write_lock(self.queue)
                 still_since = now
             else:
                 self._pause()
         self._drop_torn_frame()
-        if idle is False:
+        if idle is False and not self._is_corrupt:
             self.report.dropped += 1  # It stays in the hand of a feeder that nothing frees.
 
     def _pause(self) -> None:
@@ -297,7 +302,7 @@ class QueueCloser:
 
     def _drop_torn_frame(self) -> None:
         if self._reader is not None and self._reader.drop_torn_frame():
-            self.report.dropped += 1
+            self.report.dropped += not self._is_corrupt
 
     def _flush(self, until: float) -> None:
         """Let the feeder of a copy send its items to the others; what it cannot is dropped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -18,7 +19,7 @@ from ._plan import Plan
 from ._report import CleanupReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._registry import Registry
 
@@ -34,7 +35,8 @@ REPORTING = 1.0
 DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
 
 _slot = _thread.allocate_lock()
-_runner: int | None = None
+# The threads that clean up, or wait for their turn.
+_cleaning: set[int] = set()
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
 
@@ -82,6 +84,7 @@ def set_policy(policy: Policy) -> None:
 def clean_at_exit() -> None:
     """From now on, clean up when the process ends by itself."""
     _cpython.at_process_exit(_at_exit)
+    _cpython.note_tracker()
 
 
 def _at_exit() -> None:
@@ -141,14 +144,15 @@ def clean_up(
         on_report: Called with the report.
         report_nothing: Call it also if there was nothing to do.
     """
-    global _runner  # noqa: PLW0603 - guarded by the slot
     start = time.monotonic()
     # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
-    beneath = in_callback() or _runner == _thread.get_ident()
-    if DISABLED or beneath or not _slot.acquire(timeout=timeout):
-        return CleanupReport(trigger, timeout, time.monotonic() - start)
-    try:
-        _runner = _thread.get_ident()
+    if DISABLED or in_callback() or _thread.get_ident() in _cleaning:
+        return CleanupReport(trigger, timeout)
+    # What a signal's handler raises must not keep the next clean-up from its turn, nor come
+    # between what was done and its report.
+    with _signals.held_back(), _turn(timeout) as taken:
+        if not taken:
+            return CleanupReport(trigger, timeout, time.monotonic() - start)
         report = _run_plan(
             _all() if registry is None or discover else [registry],
             trigger=trigger,
@@ -161,17 +165,27 @@ def clean_up(
             _publish(report, on_report, in_handler=trigger.startswith("SIG") or trigger == "exec")
         elif report_nothing:
             _call(on_report, report)
+        return report
+
+
+@contextlib.contextmanager
+def _turn(timeout: float) -> Iterator[bool]:
+    """Wait for the clean-up of another thread; tells whether it has ended in time."""
+    thread = _thread.get_ident()
+    _cleaning.add(thread)
+    taken = _slot.acquire(timeout=timeout)
+    try:
+        yield taken
     finally:
-        _runner = None
-        _slot.release()
-    return report
+        if taken:
+            _slot.release()
+        _cleaning.discard(thread)
 
 
 def _run_plan(registries: list[Registry], **options: Any) -> CleanupReport:
     entries = [entry for registry in registries for entry in registry.begin_shutdown()]
     try:
-        with _signals.held_back():
-            return Plan(entries, **options).run()
+        return Plan(entries, **options).run()
     finally:
         for registry in registries:
             registry.end_shutdown()
@@ -219,8 +233,9 @@ def log(report: CleanupReport) -> None:
 
 def _forget_the_parent() -> None:
     """Start anew in a forked child: what is registered belongs to the parent."""
-    global _slot, _runner, _policy
-    _slot, _runner, _policy = _thread.allocate_lock(), None, Policy()
+    global _slot, _policy
+    _slot, _policy = _thread.allocate_lock(), Policy()
+    _cleaning.clear()
     _cpython.note_fork()
     for registry in _all():
         registry.forget()

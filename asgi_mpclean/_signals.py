@@ -228,20 +228,35 @@ def held_back() -> Iterator[None]:
     global _came  # noqa: PLW0603 - there is one main thread
     came = _came = []
     found: dict[int, Any] = {}
-    for signum in FATAL:
-        previous: Any = _cpython.get_handler(signum)
-        # A handler of ours holds back by itself.
-        if not isinstance(previous, Handler) and (callable(previous) or previous == signal.SIG_DFL):
-            found[signum] = previous
-            _cpython.set_handler(signum, lambda number, _frame: came.append(number))
     try:
+        for signum in FATAL:
+            previous: Any = _cpython.get_handler(signum)
+            # A handler of ours holds back by itself.
+            if not isinstance(previous, Handler) and (
+                callable(previous) or previous == signal.SIG_DFL
+            ):
+                found[signum] = previous
+                _cpython.set_handler(signum, lambda number, _frame: came.append(number))
         yield
     finally:
         _came = None
-        for signum, previous in found.items():
-            _cpython.set_handler(signum, previous)
-        for signum in dict.fromkeys(came):
+        _let_go(found, came)
+
+
+def _let_go(found: dict[int, Any], came: list[int]) -> None:
+    """Put the handlers back, then raise what came; whichever handler raises, none is left out."""
+    try:
+        while found:
+            signum = next(iter(found))
+            _cpython.set_handler(signum, found[signum])
+            del found[signum]
+        while came:
+            signum = came[0]
+            came[:] = [number for number in came if number != signum]
             signal.raise_signal(signum)
+    finally:
+        if found or came:
+            _let_go(found, came)
 
 
 def _in_main_thread() -> bool:

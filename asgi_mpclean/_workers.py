@@ -145,7 +145,11 @@ class WorkerCloser:
             send()
 
     def give_up(self) -> None:
-        """Report a process that has not ended in time."""
+        """Kill a process that has not ended in time: Python would wait for it for ever."""
+        if self.ended:
+            return
+        self.kill()
+        self.process.join(EXITCODE)
         if not self.ended:
             self.report.outcome = "still running"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import signal
 import sys
@@ -18,6 +19,60 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("uvicorn_cases")
 
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclasses.dataclass
+class ChaosLog:
+    """What the chaos suite did, for its summary."""
+
+    rounds: int = 0
+    injected: int = 0
+    survived: int = 0
+    items: int = 0
+    delivered: int = 0
+    dropped: int = 0
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+CHAOS_LOG = pytest.StashKey[ChaosLog]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("chaos")
+    group.addoption(
+        "--chaos-seed", type=int, default=1, metavar="N", help="what chooses the moments and sizes"
+    )
+    group.addoption(
+        "--chaos-rounds", type=int, default=12, metavar="N", help="rounds of several faults at once"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CHAOS_LOG] = ChaosLog()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    log = config.stash[CHAOS_LOG]
+    if not log.injected:
+        return
+    terminalreporter.section(f"chaos, seed {config.getoption('chaos_seed')}")
+    terminalreporter.line(f"faults injected: {log.injected} in {log.rounds} rounds")
+    terminalreporter.line(f"faults survived: {log.survived}")
+    terminalreporter.line(f"items in: {log.items}")
+    terminalreporter.line(
+        f"items accounted for: {log.delivered + log.dropped} "
+        f"({log.delivered} delivered, {log.dropped} dropped and reported)"
+    )
+    for note in log.notes:
+        terminalreporter.line(note)
+
+
+@pytest.fixture
+def chaos_log(pytestconfig: pytest.Config) -> ChaosLog:
+    """Where the chaos suite notes what it did."""
+    return pytestconfig.stash[CHAOS_LOG]
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,14 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgi_mpclean import Registry, _callbacks, _signals
+from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -88,6 +91,26 @@ def test_without_threads_what_blocks_is_interrupted_at_the_deadline(what: str) -
     assert (report.delivered, report.dropped) == (0, 3)
     assert report.seconds < 1.5
     assert signal.getsignal(signal.SIGALRM) == previous
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_workers_end_before_an_on_item_can_block() -> None:
+    registry = Registry()
+    blocked = filled(registry, lambda _: threading.Event().wait(60), 1)
+    got = list[int]()
+    filled(registry, got.append)
+    asked, ask = SPAWN.Pipe(duplex=False)
+    worker = registry.register(
+        SPAWN.Process(target=asked.recv), stop=functools.partial(ask.send, None)
+    )
+    worker.start()
+    report = registry.clean(timeout=3)
+    assert (got, worker.exitcode) == ([0, 1, 2], 0)
+    assert (report.delivered, report.dropped, report.joined) == (3, 1, 1)
+    assert report.seconds < 4
+    for end in (asked, ask):
+        end.close()
+    del blocked
 
 
 def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
@@ -226,3 +249,66 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
     thread.join()
     assert results == [False, True]
     assert signal.getsignal(signal.SIGTERM) == found
+
+
+def test_a_ctrl_c_in_the_middle_comes_after_the_report() -> None:
+    registry, reports = Registry(), list[CleanupReport]()
+    queue = registry.register(SPAWN.Queue(), on_item=lambda _: os.kill(os.getpid(), signal.SIGINT))
+    queue.put(1)
+    with pytest.raises(KeyboardInterrupt):
+        _shutdown.clean_up(registry, trigger="lifespan", on_report=reports.append)
+    assert [report.delivered for report in reports] == [1]
+
+
+def test_a_signal_whose_handler_cleans_up_as_well_is_not_waited_for() -> None:
+    """It came while another thread was at it: this thread waits already."""
+    registry, free = Registry(), threading.Event()
+    busy = threading.Event()
+
+    def on_item(_item: object) -> None:
+        busy.set()
+        free.wait(20)
+
+    registry.register(SPAWN.Queue(), on_item=on_item).put(1)
+    other = threading.Thread(target=registry.clean, kwargs={"timeout": 20})
+    other.start()
+    assert busy.wait(20)
+    nested = list[float]()
+
+    def handler(_signum: int, _frame: object) -> None:
+        nested.append(registry.clean(timeout=3).seconds)
+        free.set()
+
+    found = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    timer.start()
+    registry.clean(timeout=20)
+    signal.signal(signal.SIGUSR1, found)
+    for thread in (timer, other):
+        thread.join(20)
+    assert nested == [0.0]
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises SystemExit"])
+def test_a_child_that_an_on_item_forks_ends_with_it(ending: str, tmp_path: Path) -> None:
+    received, children = tmp_path / "received", list[int]()
+
+    def on_item(item: int) -> None:
+        with received.open("a") as file:
+            file.write(f"{item} ")
+        if item == 0:
+            children.append(os.fork())
+            if not children[-1] and ending == "raises SystemExit":
+                raise SystemExit
+
+    registry = Registry()
+    filled(registry, on_item)
+    assert registry.clean().delivered == 3
+    until, waited = time.monotonic() + 10, (0, 0)
+    while waited == (0, 0) and time.monotonic() < until:
+        waited = os.waitpid(children[0], os.WNOHANG)
+        time.sleep(0.001)
+    if waited == (0, 0):
+        os.kill(children[0], signal.SIGKILL)
+    assert waited == (children[0], 0)
+    assert received.read_text() == "0 1 2 "

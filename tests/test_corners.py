@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import queue as stdlib_queue
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -48,9 +50,16 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
     worker.join(20)
 
 
-def test_a_worker_that_does_not_end_in_time_is_said_to_run(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_worker_that_nobody_had_time_to_end_is_killed_at_last() -> None:
+    registry = Registry()
+    worker = sleeping_worker(registry)
+    closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
+    closer.give_up()
+    assert (closer.report.outcome, worker.exitcode) == ("killed", -signal.SIGKILL)
+    registry.clean()
+
+
+def test_a_worker_that_cannot_be_killed_is_said_to_run(caplog: pytest.LogCaptureFixture) -> None:
     registry = Registry()
     worker = sleeping_worker(registry)
     worker.terminate = worker.kill = lambda: None  # As one in an uninterruptible system call.
@@ -199,3 +208,53 @@ def test_no_write_lock_to_be_forced() -> None:
     assert _cpython.force_write_lock(queue)
     assert not _cpython.force_write_lock(object())
     _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+@pytest.mark.parametrize("byte", [b"\0", b"x", b"\xff"], ids=["short", "long", "no length"])
+@pytest.mark.parametrize("size", [2, 4, 100])
+def test_items_behind_one_that_a_dead_reader_had_begun_are_counted(
+    kind: str, byte: bytes, size: int
+) -> None:
+    registry, got = Registry(), list[object]()
+    queue = registry.register(getattr(SPAWN, kind)(), on_item=got.append)
+    for _ in range(10):
+        queue.put(byte * 1000)
+    reader = SPAWN.Process(target=workers.die_reading, args=(queue, size))
+    reader.start()
+    reader.join(20)
+    report = registry.clean(timeout=2)
+    # A SimpleQueue does not count its items.
+    assert (got, report.dropped) == ([], 1 if kind == "SimpleQueue" else 10)
+    assert not report.deadline_passed
+
+
+def test_an_item_that_never_ends_is_not_waited_for() -> None:
+    registry = Registry()
+    queue, ready = registry.register(SPAWN.Queue()), registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.endless_frame, args=(queue, ready)))
+    worker.start()
+    assert ready.wait(20)
+    report = registry.clean(timeout=1)
+    assert (worker.exitcode, report.dropped) == (-signal.SIGTERM, 1)
+    assert report.seconds < 2
+
+
+TRACKER_DIES = """
+import asgi_mpclean, multiprocessing, os, signal, warnings
+from multiprocessing import resource_tracker
+warnings.simplefilter("ignore")
+context = multiprocessing.get_context("spawn")
+lock = asgi_mpclean.register(context.Lock())
+os.kill(resource_tracker._resource_tracker._pid, signal.SIGKILL)
+while resource_tracker._resource_tracker._check_alive():
+    pass
+other = asgi_mpclean.register(context.Lock())
+print(asgi_mpclean.clean().semaphores)
+"""
+
+
+def test_a_tracker_that_took_the_place_of_a_dead_one_does_not_complain() -> None:
+    command = [sys.executable, "-c", TRACKER_DIES]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    assert (result.stdout, result.stderr) == ("2\n", "")

@@ -236,14 +236,17 @@ def test_frames(data: bytes, frames: list[bytes], torn: bool) -> None:
     assert (split, single.torn) == (frames, torn)
 
 
-def test_what_makes_no_sense_is_not_read_on() -> None:
+def test_what_makes_no_sense_is_thrown_away() -> None:
     reader, writer = os.pipe()
-    os.write(writer, b"\0\0\0\1a\xff\xff\xff\x00garbage")
+    os.write(writer, b"\0\0\0\4\x80\4N.\xff\xff\xff\x00garbage")
     with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
         assert pipe.read_without_lock()
-        assert pipe.read() == [b"a"]
+        assert pipe.read() == [b"\x80\4N."]
+        assert pipe.corrupt
+        os.write(writer, b"\0\0\0\4\x80\4N.")
         assert pipe.read() == []
-        assert pipe.drop_torn_frame()
+        assert _drain.bytes_in_pipe(reader) == 0
+        assert not pipe.torn
     os.close(writer)
     os.close(reader)
 

@@ -105,6 +105,13 @@ def register_too_late(lock: Any, answer: Any) -> None:
         answer.send(str(error))
 
 
+def die_reading(queue: Any, size: int) -> None:
+    """Die with a part of an item read, as a worker killed inside `get`."""
+    queue._rlock.acquire()
+    os.read(queue._reader.fileno(), size)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def half_a_frame(queue: Any, ready: Any) -> None:
     """Die in the middle of writing an item, with the writers' lock held."""
     queue._wlock.acquire()
@@ -151,6 +158,16 @@ def slow_frame(queue: Any, pause: float, parts: int) -> None:
             step = len(frame) // parts + 1
             os.write(queue._writer.fileno(), frame[part * step : (part + 1) * step])
             time.sleep(pause)
+
+
+def endless_frame(queue: Any, ready: Any) -> None:
+    """Write an item of a length that it never reaches."""
+    queue._wlock.acquire()
+    os.write(queue._writer.fileno(), (1 << 30).to_bytes(4, "big"))
+    ready.set()
+    while True:
+        os.write(queue._writer.fileno(), b"x")
+        time.sleep(0.005)
 
 
 def register_and_end(answers: Any, method: str) -> None:

@@ -68,7 +68,7 @@ from .queues import (
     threads_in_get,
     wake_joiners,
 )
-from .semaphores import Snapshot, note_fork, semaphore_names_of, unlink
+from .semaphores import Snapshot, note_fork, note_tracker, semaphore_names_of, unlink
 from .signals import get_handler, set_handler
 
 __all__ = [
@@ -110,6 +110,7 @@ __all__ = [
     "manager_process",
     "never_put",
     "note_fork",
+    "note_tracker",
     "pool_is_busy",
     "pool_is_terminated",
     "pool_is_transparent",

@@ -82,7 +82,11 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_sync.SemLock, "_semlock"),
         (_sync.SemLock, "_cleanup"),
     ),
-    Feature.TRACKER: ((_tracker, "_resource_tracker"), (_tracker.ResourceTracker, "_fd")),
+    Feature.TRACKER: (
+        (_tracker, "_resource_tracker"),
+        (_tracker.ResourceTracker, "_fd"),
+        (_tracker.ResourceTracker, "_pid"),
+    ),
     Feature.DISCOVERY: (
         (_util, "_afterfork_registry"),
         (_queues.Queue, "_finalize_join"),

@@ -36,16 +36,15 @@ def unlink_shared_memory(block: Any) -> bool:
             block.unlink()
             return True
         return False
+    found = True
     try:
         _shm_unlink(block._name)
     except OSError:
-        # Whoever was quicker may have told the tracker or not; twice it would not take.
-        return False
-    finally:
-        if is_tracked(block):
-            semaphores.tell_tracker("REGISTER", [block._name], "shared_memory")
-            semaphores.tell_tracker("UNREGISTER", [block._name], "shared_memory")
-    return True
+        found = False
+    if is_tracked(block):
+        # Whoever was quicker may have told the tracker or not.
+        semaphores.unregister([block._name], "shared_memory", known=found)
+    return found
 
 
 def is_tracked(block: Any) -> bool:

@@ -39,6 +39,7 @@ def note_fork() -> None:
     """Remember, in a child that has just been forked, what it inherited."""
     global _inherited_below, _was_forked  # noqa: PLW0603 - one mark for the process
     _was_forked = True
+    _tracker_pids.clear()
     if Feature.DISCOVERY in AVAILABLE:
         keys = list(_util._afterfork_registry.data)
         _inherited_below = max((key[0] for key in keys), default=-1) + 1
@@ -147,30 +148,44 @@ def unlink(names: Iterable[str]) -> int:
         except OSError:
             continue
         done.append(name)
-    tell_tracker("UNREGISTER", done, "semaphore")
+    unregister(done, "semaphore")
     return len(done) - gone
 
 
-def tell_tracker(command: str, names: list[str], kind: str) -> None:
-    """Send the resource tracker a line for each of the names, without taking its lock.
+# The trackers that this process has had. One that died has been replaced by one that knows nothing.
+_tracker_pids: set[int] = set()
+
+
+def note_tracker() -> None:
+    """Remember which resource tracker hears of what is made now."""
+    pid = getattr(getattr(_tracker, "_resource_tracker", None), "_pid", None)
+    if pid is not None:
+        _tracker_pids.add(pid)
+
+
+def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
+    """Tell the resource tracker that nothing of these names is left to clean up.
 
     Args:
-        command: `REGISTER` or `UNREGISTER`.
         names: What it is about.
         kind: What that is, in the tracker's own words.
+        known: False if somebody may have told it already.
     """
+    note_tracker()
     fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
     if Feature.TRACKER not in AVAILABLE:
-        tell = getattr(multiprocessing.resource_tracker, command.lower())
         for name in names:
             with contextlib.suppress(Exception):  # Its errors differ from version to version.
-                tell(name, kind)
+                multiprocessing.resource_tracker.unregister(name, kind)
         return
     if fd is None:
         return
     batch = b""
+    # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
+    known = known and len(_tracker_pids) <= 1
+    commands = ("UNREGISTER",) if known else ("REGISTER", "UNREGISTER")
     for name in names:
-        line = f"{command}:{name}:{kind}\n".encode()
+        line = "".join(f"{command}:{name}:{kind}\n" for command in commands).encode()
         if len(batch) + len(line) > ATOMIC_WRITE:
             _write(fd, batch)
             batch = b""
