@@ -182,9 +182,8 @@ class Caller:
                 call.run()
 
     def _run_here(self, call: Call, until: float) -> None:
-        main = threading.main_thread()
-        if threading.current_thread() is not main and not main.is_alive():
-            call.skip()  # A daemon thread at the end of Python: nothing could interrupt the call.
+        if is_left_to_main_thread():
+            call.skip()
             return
         with _calling(), _alarm_at(until):
             call.run()
@@ -205,6 +204,15 @@ def _calling() -> Iterator[None]:
 def in_callback() -> bool:
     """Tell whether the calling code runs inside a callback of a clean-up."""
     return _thread.get_ident() in _calling_threads
+
+
+def is_left_to_main_thread() -> bool:
+    """Tell whether Python is ending, and this is a daemon thread.
+
+    Here no callback could be interrupted any more, and no thread be left behind with it; the main
+    thread has an alarm, and cleans up all the same.
+    """
+    return threading.current_thread().daemon and not threading.main_thread().is_alive()
 
 
 class _OverdueError(BaseException):

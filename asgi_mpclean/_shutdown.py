@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython, _signals
-from ._callbacks import Caller, in_callback
+from ._callbacks import Caller, in_callback, is_left_to_main_thread
 from ._plan import Plan
 from ._report import CleanupReport
 
@@ -146,7 +146,8 @@ def clean_up(
     """
     start = time.monotonic()
     # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
-    if DISABLED or in_callback() or _thread.get_ident() in _cleaning:
+    beneath = in_callback() or _thread.get_ident() in _cleaning
+    if DISABLED or beneath or is_left_to_main_thread():
         return CleanupReport(trigger, timeout)
     # What a signal's handler raises must not keep the next clean-up from its turn, nor come
     # between what was done and its report.

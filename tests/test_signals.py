@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,6 +215,29 @@ def test_without_a_lifespan_an_unregistered_worker_is_waited_for_as_python_does(
     results.get()
     """
     assert Script(body).end() == (0, DELIVERED)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_daemon_thread_that_cleans_while_python_ends_does_not_hang_it(moment: str) -> None:
+    body = """
+    queue = mail(lambda item: time.sleep(600))
+    ready = ctx.Event()
+    asgi_mpclean.Process(target=workers.sleep, args=(ready,), ctx=ctx).start()
+    ready.wait()
+    asgi_mpclean._shutdown.set_policy(asgi_mpclean._shutdown.Policy(timeout=2))
+    def clean():
+        if MOMENT == "after":
+            threading.main_thread().join()
+        asgi_mpclean.clean(timeout=2)
+    threading.Thread(target=clean, daemon=True).start()
+    time.sleep(0.2)
+    say("end")
+    """
+    began = time.monotonic()
+    status, lines = Script(body.replace("MOMENT", repr(moment))).end()
+    assert (status, lines[0]) == (0, "end")
+    assert "3 items dropped" in "".join(lines)
+    assert time.monotonic() - began < 8
 
 
 def test_with_a_wrapped_app_what_is_not_registered_is_found_at_exit() -> None:
