@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from driver import COMPLETE, Driver, nothing, run, well_behaved
 from fastapi import FastAPI, Request
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -23,12 +24,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 import asgi_mpclean
-from asgi_mpclean import MPCleanLifespan, Registry, _shutdown, attach, mpclean_lifespan
+from asgi_mpclean import MPCleanLifespan, Registry, attach, mpclean_lifespan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from asgi_mpclean import CleanupReport
 
 SPAWN = multiprocessing.get_context("spawn")
 BACKENDS = ["asyncio", "trio"]
@@ -37,83 +37,7 @@ NOT_CALLABLE: Any = 42
 NOTHING: Any = None
 
 
-async def nothing(_scope: Any, _receive: Any, _send: Any) -> None:
-    """Be an app."""
-
-
-class Driver:
-    """Runs an app's lifespan as a server does, and keeps the log."""
-
-    def __init__(self, **options: Any) -> None:
-        self.log: list[str] = []
-        self.registry = Registry()
-        self.mail = self.registry.register(SPAWN.Queue())
-        self.options = {"registry": self.registry, "on_report": self._on_report, **options}
-        self.state: dict[str, Any] = {}
-
-    def _on_report(self, _report: CleanupReport) -> None:
-        self.log.append("cleaned")
-
-    def wrap(self, app: Any) -> MPCleanLifespan:
-        return MPCleanLifespan(app, **self.options)
-
-    async def run(self, app: Any, *, shutdown: bool = True) -> None:
-        """Say startup, and shutdown once it has started; without shutdown, be cancelled."""
-        started = anyio.Event()
-        asked = 0
-
-        async def receive() -> dict[str, str]:
-            nonlocal asked
-            asked += 1
-            if asked == 1:
-                return {"type": "lifespan.startup"}
-            if not shutdown:
-                await anyio.sleep_forever()
-            await started.wait()
-            return {"type": "lifespan.shutdown"}
-
-        async def send(message: dict[str, Any]) -> None:
-            self.log.append(message["type"].removeprefix("lifespan."))
-            started.set()
-
-        async with anyio.create_task_group() as tasks:
-            scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
-
-            async def serve() -> None:
-                try:
-                    await app(scope, receive, send)
-                except Exception as error:  # noqa: BLE001 - a server logs it
-                    self.log.append(f"raised {error}")
-                finally:
-                    started.set()
-
-            tasks.start_soon(serve)
-            if not shutdown:
-                await started.wait()
-                tasks.cancel_scope.cancel()
-
-
-def run(driver: Driver, app: Any, backend: str, *, shutdown: bool = True) -> list[str]:
-    async def main() -> None:
-        with anyio.fail_after(20):
-            await driver.run(app, shutdown=shutdown)
-
-    anyio.run(main, backend=backend)
-    return driver.log
-
-
 # Apps, by what they do --------------------------------------------------------------------------
-
-
-def well_behaved(driver: Driver) -> Any:
-    async def app(_scope: Any, receive: Any, send: Any) -> None:
-        for stage in ("startup", "shutdown"):
-            message = await receive()
-            assert message["type"] == f"lifespan.{stage}"
-            driver.log.append(f"app {stage}")
-            await send({"type": f"lifespan.{stage}.complete"})
-
-    return app
 
 
 def knows_no_lifespan(_driver: Driver) -> Any:
@@ -185,8 +109,6 @@ def shutdown_raises(_driver: Driver) -> Any:
 
     return app
 
-
-COMPLETE = ["startup.complete", "cleaned", "shutdown.complete"]
 
 CONVERSATIONS = [
     (
@@ -377,122 +299,6 @@ def test_other_scopes_pass_through_untouched(kind: str) -> None:
 
 def test_servers_take_it_for_an_asgi_3_app() -> None:
     assert inspect.iscoroutinefunction(MPCleanLifespan(nothing).__call__)
-
-
-# Signals during a lifespan in the main thread ---------------------------------------------------
-
-
-@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,), ()])
-def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
-    came: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    found = {number: signal.getsignal(number) for number in previous}
-    driver = Driver(signals=signals)
-
-    async def app(_scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        for number, handler in found.items():
-            assert (signal.getsignal(number) is handler) == (number not in signals)
-            signal.raise_signal(number)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    try:
-        log = run(driver, driver.wrap(app), "asyncio")
-        assert {number: signal.getsignal(number) for number in previous} == found
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    assert came == [signal.SIGINT, signal.SIGTERM]
-    # Told to stop before it has started, it is clean before the server hears that it has.
-    cleaned = ["cleaned", "startup.complete", "shutdown.complete"]
-    assert log == (cleaned if signals else COMPLETE)
-
-
-def test_told_to_stop_early_a_shutdown_that_fails_is_passed_on() -> None:
-    previous = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
-    driver = Driver(signals=(signal.SIGUSR1,))
-
-    async def app(_scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        signal.raise_signal(signal.SIGUSR1)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.failed", "message": "no database"})
-
-    try:
-        log = run(driver, driver.wrap(app), "asyncio")
-    finally:
-        signal.signal(signal.SIGUSR1, previous)
-    assert log == ["cleaned", "startup.complete", "shutdown.failed"]
-
-
-@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
-def test_disabled_the_lifespan_is_the_apps_alone(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver()
-    monkeypatch.setattr(_shutdown, "DISABLED", True)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    app: Any
-    if way == "wrapper":
-        app = driver.wrap(well_behaved(driver))
-    else:
-        app = Starlette(lifespan=mpclean_lifespan(**driver.options))
-    log = run(driver, app, "asyncio")
-    assert [line for line in log if "app" not in line] == ["startup.complete", "shutdown.complete"]
-    assert {number: signal.getsignal(number) for number in handlers} == handlers
-    assert driver.mail in driver.registry
-    monkeypatch.undo()
-    driver.registry.clean()
-
-
-@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
-def test_told_to_stop_before_it_has_started(way: str) -> None:
-    """Some servers skip the shutdown then, so the app has its own before it is said to be up."""
-    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    try:
-        driver = Driver()
-
-        @contextlib.asynccontextmanager
-        async def lifespan(_app: Any) -> AsyncIterator[None]:
-            signal.raise_signal(signal.SIGTERM)
-            driver.log.append("enter")
-            yield
-            driver.log.append("exit")
-
-        app: Any
-        if way == "lifespan":
-            app = Starlette(lifespan=mpclean_lifespan(lifespan, **driver.options))
-        else:
-            app = driver.wrap(Starlette(lifespan=lifespan))
-        log = run(driver, app, "asyncio")
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    assert log == ["enter", "exit", "cleaned", "startup.complete", "shutdown.complete"]
-
-
-def test_an_ignored_signal_stays_ignored() -> None:
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with contextlib.ExitStack() as stack:
-            driver = Driver()
-            seen: list[Any] = []
-
-            async def app(_scope: Any, receive: Any, send: Any) -> None:
-                await receive()
-                seen.append(signal.getsignal(signal.SIGINT))
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                await send({"type": "lifespan.shutdown.complete"})
-
-            stack.callback(signal.signal, signal.SIGINT, previous)
-            run(driver, driver.wrap(app), "asyncio")
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    assert seen == [signal.SIG_IGN]
 
 
 # Bad input --------------------------------------------------------------------------------------

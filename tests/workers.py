@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import multiprocessing.reduction
 import multiprocessing.util
 import os
+import queue
 import signal
 import sys
 import time
@@ -277,3 +279,32 @@ def serve(folder: str, method: str, kind: str, stubborn: bool) -> None:
         executor = concurrent.futures.ProcessPoolExecutor(2, context, asgi_mpclean.worker_init)
         concurrent.futures.wait([executor.submit(grow, *job) for _ in range(2)])
     time.sleep(600)
+
+
+def work_one(jobs: Any, results: Any, wait: float) -> None:
+    """Do a job, if one comes in time."""
+    with contextlib.suppress(queue.Empty):
+        job = jobs.get(timeout=wait)
+        time.sleep(0.02)
+        results.put(job)
+
+
+def work_until_none(jobs: Any, results: Any) -> None:
+    """Do jobs until a sentinel comes."""
+    while (job := jobs.get()) is not None:
+        time.sleep(0.02)
+        results.put(job)
+
+
+def work_until_set(jobs: Any, results: Any, asked: Any) -> None:
+    """Do jobs until an event is set."""
+    while not asked.is_set():
+        work_one(jobs, results, 0.1)
+
+
+def work_until_closed(jobs: Any, results: Any, alive: Any, inherited: Any) -> None:
+    """Do jobs until the other end of a pipe is closed."""
+    if inherited is not None:
+        inherited.close()
+    while not alive.poll():
+        work_one(jobs, results, 0.1)

@@ -1,0 +1,133 @@
+"""What signals, and a server that is told to stop early, do to a lifespan."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from driver import COMPLETE, Driver, run, well_behaved
+from starlette.applications import Starlette
+
+from asgi_mpclean import _shutdown, mpclean_lifespan
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,), ()])
+def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
+    came: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    found = {number: signal.getsignal(number) for number in previous}
+    driver = Driver(signals=signals)
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for number, handler in found.items():
+            assert (signal.getsignal(number) is handler) == (number not in signals)
+            signal.raise_signal(number)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    try:
+        log = run(driver, driver.wrap(app), "asyncio")
+        assert {number: signal.getsignal(number) for number in previous} == found
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    assert came == [signal.SIGINT, signal.SIGTERM]
+    # Told to stop before it has started, it is clean before the server hears that it has.
+    cleaned = ["cleaned", "startup.complete", "shutdown.complete"]
+    assert log == (cleaned if signals else COMPLETE)
+
+
+def test_told_to_stop_early_a_shutdown_that_fails_is_passed_on() -> None:
+    previous = signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
+    driver = Driver(signals=(signal.SIGUSR1,))
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        signal.raise_signal(signal.SIGUSR1)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.failed", "message": "no database"})
+
+    try:
+        log = run(driver, driver.wrap(app), "asyncio")
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert log == ["cleaned", "startup.complete", "shutdown.failed"]
+
+
+@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
+def test_disabled_the_lifespan_is_the_apps_alone(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    app: Any
+    if way == "wrapper":
+        app = driver.wrap(well_behaved(driver))
+    else:
+        app = Starlette(lifespan=mpclean_lifespan(**driver.options))
+    log = run(driver, app, "asyncio")
+    assert [line for line in log if "app" not in line] == ["startup.complete", "shutdown.complete"]
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+    assert driver.mail in driver.registry
+    monkeypatch.undo()
+    driver.registry.clean()
+
+
+@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
+def test_told_to_stop_before_it_has_started(way: str) -> None:
+    """Some servers skip the shutdown then, so the app has its own before it is said to be up."""
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    try:
+        driver = Driver()
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: Any) -> AsyncIterator[None]:
+            signal.raise_signal(signal.SIGTERM)
+            driver.log.append("enter")
+            yield
+            driver.log.append("exit")
+
+        app: Any
+        if way == "lifespan":
+            app = Starlette(lifespan=mpclean_lifespan(lifespan, **driver.options))
+        else:
+            app = driver.wrap(Starlette(lifespan=lifespan))
+        log = run(driver, app, "asyncio")
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert log == ["enter", "exit", "cleaned", "startup.complete", "shutdown.complete"]
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with contextlib.ExitStack() as stack:
+            driver = Driver()
+            seen: list[Any] = []
+
+            async def app(_scope: Any, receive: Any, send: Any) -> None:
+                await receive()
+                seen.append(signal.getsignal(signal.SIGINT))
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+
+            stack.callback(signal.signal, signal.SIGINT, previous)
+            run(driver, driver.wrap(app), "asyncio")
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert seen == [signal.SIG_IGN]
