@@ -84,6 +84,13 @@ class Plan:
             self._add(entry)
 
     def _add(self, entry: Entry) -> None:
+        try:
+            self._make_closer(entry)
+        except Exception:  # a subclass can do anything
+            kind, name = entry.kind.name, entry.name
+            logger.warning("%s %s: clean-up failed", kind, name, exc_info=True)
+
+    def _make_closer(self, entry: Entry) -> None:
         report = ResourceReport(
             entry.name, type(entry.resource).__name__, registered=entry.registered
         )

@@ -206,7 +206,6 @@ class ManagerCloser(Closer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.process = _cpython.manager_process(self.resource)
-        self._alive = False
         if self.process is None:
             self.report.outcome = "not started"
         elif _cpython.started_elsewhere(self.resource):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -38,17 +39,20 @@ CHAOS_LOG = pytest.StashKey[ChaosLog]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="what repeats things repeats them more")
     group = parser.getgroup("chaos")
     group.addoption(
         "--chaos-seed", type=int, default=1, metavar="N", help="what chooses the moments and sizes"
     )
     group.addoption(
-        "--chaos-rounds", type=int, default=12, metavar="N", help="rounds of several faults at once"
+        "--chaos-rounds", type=int, default=4, metavar="N", help="rounds of several faults at once"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHAOS_LOG] = ChaosLog()
+    if config.getoption("long"):
+        os.environ["MPC_LONG"] = "1"  # For tests and what they start.
 
 
 def pytest_terminal_summary(

@@ -65,7 +65,7 @@ FAULTS = {
     "semaphore already unlinked": Fault(app.semaphore_unlinked, ("spawn", "forkserver")),
     "no descriptor left": Fault(app.descriptors_used_up, METHODS),
     "/dev/shm full": Fault(app.shm_full, combines=False, own_shm=True),
-    "3 GiB in one frame": Fault(app.huge_frame, combines=False),
+    "a very long frame": Fault(app.huge_frame, combines=False),
     # Items and callbacks.
     "unpickling raises": Fault(app.unpickling_raises),
     "unpickling imports": Fault(app.unpickling_imports),

@@ -1,9 +1,13 @@
-"""Reloaders that exist, through many changes: each process that they end leaves nothing behind."""
+"""Reloaders that exist, through many changes: each process that they end leaves nothing behind.
+
+There are 20 changes with `--long`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -17,7 +21,7 @@ pytestmark = [
 ]
 
 APPS = Path(__file__).parent / "apps"
-CHANGES = 20
+CHANGES = 20 if "MPC_LONG" in os.environ else 3
 ITEMS = 50
 # By this variable NiceGUI takes a server for one of its own tests, and does not serve.
 COMMAND = ("env", "-u", "PYTEST_CURRENT_TEST", sys.executable)
