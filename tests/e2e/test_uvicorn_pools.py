@@ -15,18 +15,13 @@ ENDLESS = (("MPC_JOB_SECONDS", "600"),)
 
 
 @cases(
-    Case("pooled", CTRL_C, env=SHORT),
     Case("pooled", CTRL_C, env=SHORT, pty=True, method="forkserver"),
-    Case("pooled", CTRL_C, "--reload", env=SHORT, method="fork"),
-    Case("pooled", CTRL_C, env=SHORT, registered=False, wrap="lifespan"),
-    Case("pooled", CTRL_C, env=ENDLESS, timeout=2),
-    Case("pooled", SIGTERM, env=SHORT, registered=False),
-    Case("pooled", SIGTERM, "--workers 2", env=SHORT),
-    Case("pooled", SIGTERM, "--reload", env=SHORT, registered=False, method="forkserver"),
-    Case("pooled", SIGTERM, env=ENDLESS, timeout=2, method="fork"),
+    Case("pooled", CTRL_C, "--reload", env=SHORT, registered=False, wrap="lifespan"),
+    Case("pooled", CTRL_C, env=ENDLESS, timeout=2, method="fork"),
+    Case("pooled", SIGTERM, "--workers 2", env=SHORT, method="fork"),
     Case("pooled", SIGTERM, env=ENDLESS, timeout=2, registered=False, method="forkserver"),
     Case("pooled", SIGTERM_TO_ALL, env=ENDLESS, timeout=2),
-    smoke=(Case("pooled", CTRL_C, env=SHORT), Case("pooled", SIGTERM, env=SHORT)),
+    smoke=(Case("pooled", SIGTERM, env=SHORT),),
 )
 def test_busy_pools_leave_nothing_and_say_what_was_cancelled(case: Case, tmp_path: Path) -> None:
     """No traceback from a worker, nothing in shared memory, no orphan; jobs in hand are done."""
