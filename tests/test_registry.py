@@ -97,7 +97,7 @@ class NotQuiteAQueue:
         (multiprocessing.RawValue("i"), "c_int"),
         (multiprocessing.Queue, "builtins.method"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_cannot_be_registered(resource: object, words: str) -> None:
     with pytest.raises(TypeError, match=words):
@@ -125,6 +125,7 @@ async def coroutine(_item: object) -> None:
         (SPAWN.Lock, {"on_item": print}, ValueError, "on_item= is for .*queue.* is a lock"),
         (SPAWN.Lock, {"stop": print}, ValueError, "stop= is for .*process.* is a lock"),
     ],
+    ids=lambda value: getattr(value, "__name__", None) or ", ".join(value),
 )
 def test_options_that_do_not_fit(
     make: Callable[[], Any], options: dict[str, Any], error: type[Exception], words: str
