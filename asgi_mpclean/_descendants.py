@@ -52,23 +52,29 @@ Identity = tuple[int, bytes]
 
 
 def descendants(pid: int | None) -> set[Identity]:
-    """Return the processes that `pid` has started, and theirs, on Linux; elsewhere none.
+    """Return the processes that a worker of ours has started, and theirs, on Linux; else none.
 
     A resource tracker is none of them: it ends by itself, and cleans up then.
+
+    Args:
+        pid: That of the worker. If it is somebody else's by now, there are none.
     """
-    if not pid:
-        return set()
-    children: dict[int, list[Identity]] = {}
+    parents: dict[int, int] = {}
+    starts: dict[int, bytes] = {}
     with contextlib.suppress(OSError):
         for entry in PROC.iterdir():
             if entry.name.isdigit() and (fields := _stat(int(entry.name))):
-                children.setdefault(int(fields[1]), []).append((int(entry.name), fields[19]))
-    found: set[Identity] = set()
-    parents = [pid]
-    while parents:
-        new = [child for child in children.get(parents.pop(), []) if child not in found]
-        found.update(child for child in new if TRACKER not in _read(child[0], "cmdline"))
-        parents += [number for number, _ in new]
+                parents[int(entry.name)], starts[int(entry.name)] = int(fields[1]), fields[19]
+    if pid is None or os.getpid() not in {pid} | _ancestors(pid, parents):
+        return set()
+    below = {number for number in parents if pid in _ancestors(number, parents)}
+    return {(number, starts[number]) for number in below if TRACKER not in _read(number, "cmdline")}
+
+
+def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
+    found: set[int] = set()
+    while (pid := parents.get(pid, 0)) and pid not in found:
+        found.add(pid)
     return found
 
 

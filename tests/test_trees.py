@@ -100,3 +100,4 @@ def test_only_descendants_are_found() -> None:
         child.kill()
         child.wait(10)
     assert _descendants.descendants(None) == set()
+    assert _descendants.descendants(os.getppid()) == set()  # As if a pid were used again.
