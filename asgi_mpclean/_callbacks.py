@@ -58,11 +58,6 @@ class Call:
                 os._exit(0)  # A child that the callback forked: no part of the clean-up is its own.
             self._pending.release()
 
-    def skip(self) -> None:
-        """Do without the call."""
-        logger.warning("%s: not called, as Python is ending and could not interrupt it", self._what)
-        self._pending.release()
-
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the end of the call; tells whether it has ended."""
         if self._pending.acquire(timeout=max(seconds, 0.0)):
@@ -183,7 +178,7 @@ class Caller:
 
     def _run_here(self, call: Call, until: float) -> None:
         if is_left_to_main_thread():
-            call.skip()
+            _handed_over.append(call)
             return
         with _calling(), _alarm_at(until):
             call.run()
@@ -213,6 +208,17 @@ def is_left_to_main_thread() -> bool:
     thread has an alarm, and cleans up all the same.
     """
     return threading.current_thread().daemon and not threading.main_thread().is_alive()
+
+
+# The calls of a clean-up that a daemon thread had begun before Python came to its end.
+_handed_over: collections.deque[Call] = collections.deque()
+
+
+def run_handed_over(until: float) -> None:
+    """Make these calls in the main thread, which waits for that clean-up."""
+    while _handed_over:
+        with _calling(), _alarm_at(until):
+            _handed_over.popleft().run()
 
 
 class _OverdueError(BaseException):

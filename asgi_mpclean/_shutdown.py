@@ -9,12 +9,13 @@ import functools
 import logging
 import multiprocessing
 import os
+import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython, _signals
-from ._callbacks import Caller, in_callback, is_left_to_main_thread
+from ._callbacks import Caller, in_callback, is_left_to_main_thread, run_handed_over
 from ._plan import Plan
 from ._report import CleanupReport
 
@@ -30,6 +31,9 @@ logger = logging.getLogger("asgi_mpclean")
 DEFAULT_TIMEOUT = 5.0
 # The time (seconds) that logging and `on_report` may take once everything is done.
 REPORTING = 1.0
+
+# How often (seconds) who waits for the clean-up of another thread looks whether it can help.
+LOOK = 0.02
 
 # Switches every clean-up off, to see what a server does without the library.
 DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
@@ -169,12 +173,21 @@ def clean_up(
         return report
 
 
+def _take_slot(until: float) -> bool:
+    while not _slot.acquire(timeout=LOOK):
+        if threading.current_thread() is threading.main_thread():
+            run_handed_over(until)
+        if time.monotonic() >= until:
+            return False
+    return True
+
+
 @contextlib.contextmanager
 def _turn(timeout: float) -> Iterator[bool]:
     """Wait for the clean-up of another thread; tells whether it has ended in time."""
     thread = _thread.get_ident()
     _cleaning.add(thread)
-    taken = _slot.acquire(timeout=timeout)
+    taken = _take_slot(time.monotonic() + timeout)
     try:
         yield taken
     finally:

@@ -79,7 +79,6 @@ FAULTS = {
     "a signal at each step": Fault(timing.signal_at_each_step),
     "fork in the middle": Fault(app.fork_in_the_middle),
     "exit from a thread": Fault(timing.exit_from_a_thread),
-    # Alone, as two clean-ups one after the other may take twice the time, and a daemon thread at
-    # the end of Python has to drop what it cannot deliver: see test_signals.
+    # Alone, as two clean-ups one after the other may take twice the time.
     "interpreter finalising": Fault(timing.interpreter_finalising, combines=False),
 }
