@@ -11,6 +11,7 @@ where its main process serves.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,18 @@ def test_no_job_and_no_result_is_lost(case: Case, tmp_path: Path) -> None:
     check(case, outcome)
     assert account.sorted_numbers("job", "result") == sorted([*range(JOBS)] * case.copies)
     assert not any(account.total("dropped"))
+
+
+@cases(
+    Case("stubborn", CTRL_C, server="gunicorn", timeout=2),
+    Case("stubborn", SIGTERM, server="granian", worker="plain", timeout=2),
+)
+def test_stubborn_worker_is_killed_and_reported_once(case: Case, tmp_path: Path) -> None:
+    """A worker that ignores SIGTERM and CTRL-C; gunicorn cancels the lifespan after a second."""
+    outcome, account = run(case, tmp_path)
+    check(case, outcome)
+    assert re.findall(r"\bkilled\b", outcome.output)
+    assert len(account.reports()) == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("django") is None, reason="Django is not installed")
