@@ -111,6 +111,8 @@ class _Session:
         self._clean_up(trigger, going_away=True)
 
     def _clean_up(self, trigger: str, *, going_away: bool) -> None:
+        # Noted beforehand: a signal or a second cancellation may come in the middle of it.
+        report_nothing, self._reported = not self._reported, True
         _shutdown.clean_up(
             self._options.registry,
             trigger=trigger,
@@ -118,9 +120,8 @@ class _Session:
             discover=self._options.discover and going_away,
             going_away=going_away,
             on_report=self._options.on_report,
-            report_nothing=not self._reported,
+            report_nothing=report_nothing,
         )
-        self._reported = True
 
     async def end(self) -> None:
         """Clean up, once, without blocking the event loop and whatever is cancelled meanwhile."""

@@ -1,4 +1,4 @@
-"""What the tests of uvicorn share: the cases, the ways to stop, and what each has to come to.
+"""What the tests of servers share: the cases, the ways to stop, and what each has to come to.
 
 Each case runs once with the library, and what the server does without it is the measure: the exit
 status has to be the same, the time may be one second longer where the workers cooperate, and
@@ -68,6 +68,16 @@ def stop(server: Server, how: str) -> None:
         send(server)
 
 
+SERVERS = {
+    "uvicorn": ("--port {port}", "Application startup complete"),
+    "hypercorn": ("--bind 127.0.0.1:{port}", "Running on"),
+    "granian": ("--interface asgi --port {port}", "Started worker-"),
+    "daphne": ("--port {port}", "Listening on TCP address"),
+    "gunicorn": ("--worker-class asgi --bind 127.0.0.1:{port}", "ASGI server listening on"),
+}
+"""What each server has to be told, and what each process that serves says after start-up."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """One run: an app, how it is served and how it is stopped.
@@ -75,7 +85,8 @@ class Case:
     Attributes:
         app: The module in ``apps``.
         how: The way to stop it.
-        flags: Further words for uvicorn's command line.
+        flags: Further words for the server's command line.
+        server: The server, one of SERVERS.
         method: The start method.
         registered: Whether the app registers its queues and workers.
         wrap: How the library is attached.
@@ -90,6 +101,7 @@ class Case:
     app: str
     how: str
     flags: str = ""
+    server: str = "uvicorn"
     method: str = "spawn"
     registered: bool = True
     wrap: str = "wrapper"
@@ -113,7 +125,9 @@ class Case:
     @property
     def copies(self) -> int:
         """How many processes serve the app."""
-        return 2 if "--workers 2" in self.flags else 1
+        words = self.flags.split()
+        # hypercorn's 0 means that its main process does.
+        return max(1, int(words[words.index("--workers") + 1])) if "--workers" in words else 1
 
     @property
     def cooperates(self) -> bool:
@@ -122,7 +136,7 @@ class Case:
 
     def alone(self, *, app: str) -> Case:
         """Return what of the case decides on time and status of a server without the library."""
-        return Case(app, self.how, self.flags, moment=self.moment, pty=self.pty)
+        return Case(app, self.how, self.flags, self.server, moment=self.moment, pty=self.pty)
 
 
 @contextlib.contextmanager
@@ -142,7 +156,8 @@ def started(
         "MPC_SLOW_START": str(int(case.moment == "starting")),
         **dict(case.env),
     }
-    words = "-m", "uvicorn", f"{case.app}:app", "--port", "{port}", *case.flags.split()
+    options, _ready = SERVERS[case.server]
+    words = "-m", case.server, f"{case.app}:app", *f"{options} {case.flags}".split()
     with (
         Server(
             sys.executable, *words, cwd=folder, env=env, pty=case.pty, library=library
@@ -168,8 +183,8 @@ def wait_until_served(server: Server, case: Case, times: int) -> None:
     }
     workers = 4 if case.app == "pooled" else 1
     off = "--lifespan off" in case.flags
-    startup = "Uvicorn running on" if off else "Application startup complete"
-    server.wait_for_text(startup, count=case.copies * times)
+    _options, ready = SERVERS[case.server]
+    server.wait_for_text("Uvicorn running on" if off else ready, count=case.copies * times)
     if case.app in texts:
         server.wait_for_text(texts[case.app], count=workers * case.copies * times)
     server.wait_until_ready()
@@ -218,8 +233,9 @@ def expected_statuses(case: Case) -> set[int]:
     A second CTRL-C may come too late to make a difference, or find the interpreter on its way out,
     the default handler back in its place: it then dies of the signal, with the library or without.
     """
-    # With anything more than idle queues, CTRL-C hangs without the library.
-    app = "idle" if "CTRL-C" in case.how else case.app
+    # With anything more than idle queues, CTRL-C hangs without the library, and SIGTERM does so
+    # too where it does not kill as uvicorn lets it.
+    app = "idle" if "CTRL-C" in case.how or case.server != "uvicorn" else case.app
     same = case.alone(app=app)
     if "CTRL-C twice" not in case.how:
         return {without_library(same).status}
