@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 APPS = Path(__file__).parent / "apps"
-CHANGES = 20 if "MPC_LONG" in os.environ else 3
+CHANGES = 20 if "MPC_LONG" in os.environ else 1
 ITEMS = 50
 # By this variable NiceGUI takes a server for one of its own tests, and does not serve.
 COMMAND = ("env", "-u", "PYTEST_CURRENT_TEST", sys.executable)

@@ -45,11 +45,10 @@ def stop(server: Server) -> Outcome:
     return server.finish()
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("words", "where", "env"),
     [
-        (SCRIPT, "loop", {"LOOP": "asyncio"}),
+        pytest.param(SCRIPT, "loop", {"LOOP": "asyncio"}, marks=pytest.mark.smoke),
         (SCRIPT, "thread", {"LOOP": "asyncio"}),
         (SCRIPT, "loop", {"LOOP": "uvloop"}),
         (SCRIPT, "thread", {"WRAP": "middleware"}),

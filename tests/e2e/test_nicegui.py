@@ -193,6 +193,8 @@ def python_2_15(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a Python that has NiceGUI 2.15: named in the environment, or made here."""
     if given := os.environ.get("MPC_NICEGUI215_PYTHON"):
         return given
+    if "MPC_LONG" not in os.environ:
+        pytest.skip("an environment of its own takes a minute to make: --long")
     folder = tmp_path_factory.mktemp("nicegui-2.15")
     try:
         venv.create(folder, with_pip=True)

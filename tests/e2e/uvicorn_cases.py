@@ -302,9 +302,9 @@ def run(case: Case, tmp_path: Path) -> tuple[Outcome, Account]:
 def cases(*listed: Case, smoke: tuple[Case, ...] = ()) -> pytest.MarkDecorator:
     """Parametrise a test by its table; those of the second one run on every Python.
 
-    All run with `--long`. Otherwise every other one does, so that the whole suite takes minutes.
+    All run with `--long`. Otherwise every third does, so that the whole suite takes minutes.
     """
-    listed = listed if "MPC_LONG" in os.environ else listed[::2]
+    listed = listed if "MPC_LONG" in os.environ else listed[::3]
     return pytest.mark.parametrize(
         "case",
         [pytest.param(case, id=str(case), marks=pytest.mark.smoke) for case in smoke]
