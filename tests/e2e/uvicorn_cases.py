@@ -234,9 +234,9 @@ def expected_statuses(case: Case) -> set[int]:
     the default handler back in its place: it then dies of the signal, with the library or without.
     """
     # With anything more than idle queues, CTRL-C hangs without the library, and SIGTERM does so
-    # too where it does not kill as uvicorn lets it.
-    app = "idle" if "CTRL-C" in case.how or case.server != "uvicorn" else case.app
-    same = case.alone(app=app)
+    # too where it does not kill as uvicorn lets it, or with pools.
+    may_hang = "CTRL-C" in case.how or case.server != "uvicorn" or case.app == "pooled"
+    same = case.alone(app="idle" if may_hang else case.app)
     if "CTRL-C twice" not in case.how:
         return {without_library(same).status}
     ways = case.how, CTRL_C
