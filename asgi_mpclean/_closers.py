@@ -39,13 +39,7 @@ class Closer:
         self.snapshot = snapshot
         self.on_item = entry.on_item
         self.stop = entry.stop
-        self.owned = True
         self.names: list[str] = []
-
-    @property
-    def label(self) -> tuple[str, str]:
-        """What the log calls the resource: its kind and its name."""
-        return self.report.kind, self.report.name
 
     def ask(self) -> None:
         """Ask what runs in it to end, together with the workers."""

@@ -68,11 +68,6 @@ class QueueCloser:
         self._moves = 0  # how often a look at the pipe has found something
         self._unfreed = 0  # items taken that the queue still counts as its own
 
-    @property
-    def label(self) -> tuple[str, str]:
-        """What the log calls the queue: its kind and its name."""
-        return self.report.kind, self.report.name
-
     # Before and while the workers end ----------------------------------------------------------
 
     def take_backlog(self) -> None:

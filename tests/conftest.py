@@ -6,7 +6,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,9 +96,3 @@ def nothing_left() -> Iterator[None]:
 def method(request: pytest.FixtureRequest) -> str:
     """Each start method."""
     return str(request.param)
-
-
-@pytest.fixture
-def script_python() -> str:
-    """The interpreter for the scripts of a test."""
-    return sys.executable

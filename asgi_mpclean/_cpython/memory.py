@@ -53,7 +53,7 @@ def is_tracked(block: Any) -> bool:
 
 
 def shared_memory_made_here() -> list[Any]:
-    """Return each tracked block of shared memory that this process made and has not closed.
+    """Return each tracked block of shared memory that this process made and still refers to.
 
     Python keeps no list of them, and looking through all objects takes its time: that is done only
     if some are mapped. A child by fork cannot tell its own from those it inherited.

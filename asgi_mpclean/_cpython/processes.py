@@ -33,36 +33,6 @@ def is_child(process: Any) -> bool:
     return True
 
 
-def pools_and_managers() -> list[tuple[str, Callable[[], None]]]:
-    """Return the kind of each live `Pool` and `Manager` made here, and what ends it."""
-    if Feature.SEMAPHORES not in AVAILABLE:
-        return []
-    found: list[tuple[str, Callable[[], None]]] = []
-    for finalizer in list(_util._finalizer_registry.values()):
-        name = getattr(finalizer._callback, "__name__", "")
-        if finalizer._pid != os.getpid():
-            continue
-        if name == "_terminate_pool" and (pool := finalizer._weakref()) is not None:
-            found.append(("Pool", pool.terminate))
-        elif name == "_finalize_manager":
-            found.append(("Manager", finalizer))
-    return found
-
-
-def live_executors() -> list[Any]:
-    """Return the `ProcessPoolExecutor`s of this process that still have their manager thread."""
-    module = sys.modules.get("concurrent.futures.process")
-    # In a forked child there are only the objects of the parent's.
-    threads = [thread for thread in getattr(module, "_threads_wakeups", ()) if thread.is_alive()]
-    executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
-    return [executor for executor in executors if executor is not None]
-
-
-def executor_pids(executor: Any) -> list[int]:
-    """Return the pids of the workers of a `ProcessPoolExecutor`."""
-    return list(getattr(executor, "_processes", None) or ())
-
-
 def run_exit_functions() -> None:
     """Run what atexit would run, before the process dies by a signal."""
     run = getattr(atexit, "_run_exitfuncs", None)
