@@ -47,13 +47,12 @@ def folder(tmp_path: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_uvicorn_reload(loop: str, folder: Path, tmp_path: Path) -> None:
-    command = ["uvicorn", "restarting:app", "--reload", "--port", "{port}", "--loop", loop]
-    env = {"MPC_ACCOUNT": str(tmp_path / "account")}
-    with Server(sys.executable, "-m", *command, cwd=folder, env=env) as server:
+def change_while_watched(words: list[str], started: str, folder: Path, account: Path) -> None:
+    """Change the app whenever a reloader that uses inotify has started it, then press CTRL-C."""
+    env = {"MPC_ACCOUNT": str(account)}
+    with Server(sys.executable, "-m", *words, cwd=folder, env=env) as server:
         for changes in range(CHANGES + 1):
-            server.wait_for_text("start 0", count=changes + 1)
+            server.wait_for_text(started, count=changes + 1)
             server.wait_until_ready()
             server.wait_until_watched(folder)
             if changes < CHANGES:
@@ -61,7 +60,13 @@ def test_uvicorn_reload(loop: str, folder: Path, tmp_path: Path) -> None:
         server.interrupt()
         outcome = server.finish()
     assert outcome.faults == [], outcome.output
-    assert items(tmp_path / "account") == list(range(ITEMS)) * (CHANGES + 1)
+    assert items(account) == list(range(ITEMS)) * (CHANGES + 1)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_uvicorn_reload(loop: str, folder: Path, tmp_path: Path) -> None:
+    words = ["uvicorn", "restarting:app", "--reload", "--port", "{port}", "--loop", loop]
+    change_while_watched(words, "start 0", folder, tmp_path / "account")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nicegui") is None, reason="NiceGUI not installed")
@@ -116,18 +121,7 @@ def test_hypercorn_reload(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("watchfiles") is None, reason="granian needs it")
 def test_granian_reload(folder: Path, tmp_path: Path) -> None:
     words = ["granian", "restarting:app", "--reload", "--interface", "asgi", "--port", "{port}"]
-    env = {"MPC_ACCOUNT": str(tmp_path / "account")}
-    with Server(sys.executable, "-m", *words, cwd=folder, env=env) as server:
-        for changes in range(CHANGES + 1):
-            server.wait_for_text("Started worker-", count=changes + 1)
-            server.wait_until_ready()
-            server.wait_until_watched(folder)
-            if changes < CHANGES:
-                change(folder / "restarting.py")
-        server.interrupt()
-        outcome = server.finish()
-    assert outcome.faults == [], outcome.output
-    assert items(tmp_path / "account") == list(range(ITEMS)) * (CHANGES + 1)
+    change_while_watched(words, "Started worker-", folder, tmp_path / "account")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("daphne") is None, reason="daphne not installed")
