@@ -6,6 +6,7 @@ what to drain and close when the server stops.
 
 from __future__ import annotations
 
+from ._asking import work_off
 from ._exec import (
     execl,
     execle,
@@ -48,5 +49,6 @@ __all__ = [
     "mpclean_lifespan",
     "register",
     "restart",
+    "work_off",
     "worker_init",
 ]

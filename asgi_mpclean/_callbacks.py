@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import _cpython
+from . import _cpython, _signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,6 +81,7 @@ class Caller:
         self._postponed: list[Call] = []
         self._helped = 0.0
         self._threads = 0
+        self._closed = False
 
     def call(self, function: Callable[[], object], what: str, *, can_wait: bool = False) -> Call:
         """Have `function` called.
@@ -105,8 +106,12 @@ class Caller:
         """Return the seconds until the deadline."""
         return max(self._deadline - time.monotonic(), 0.0)
 
+    def has_thread(self) -> bool:
+        """Tell whether a call can be made elsewhere than here."""
+        return self._threads > 0 or self._start_thread()
+
     def _begin(self, call: Call) -> None:
-        if self._threads or self._start_thread():
+        if self.has_thread():
             self._calls.put(call)
         elif call.can_wait:
             self._postponed.append(call)
@@ -114,21 +119,20 @@ class Caller:
             now = time.monotonic()
             self._run_here(call, now + (self._deadline - now) / 2)
 
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Let the calls begin at the end of the block, rather than take turns with it."""
+    def hold_back(self) -> None:
+        """Let the calls begin later, rather than take turns with what makes them."""
         self._held_back = []
-        try:
-            yield
-        finally:
-            self.begin_batch()
-            self._held_back = None
 
     def begin_batch(self) -> None:
-        """Let them begin already, as the block has to wait for something."""
+        """Begin with those held back so far, as there is something to be waited for."""
         calls = self._held_back
         while calls:
             self._begin(calls.pop(0))
+
+    def begin(self) -> None:
+        """Hold back no more."""
+        self.begin_batch()
+        self._held_back = None
 
     def help_out(self) -> None:
         """Start another thread if the calls do not get on; for who does not `wait` yet."""
@@ -159,7 +163,8 @@ class Caller:
         return True
 
     def close(self) -> None:
-        """Let the threads end that are not stuck."""
+        """Let each thread end when no call is left for it; there will be no more."""
+        self._closed = True
         for _ in range(self._threads):
             self._calls.put(None)
 
@@ -169,6 +174,8 @@ class Caller:
         except RuntimeError:  # Python cannot start threads while it ends (3.12 and newer).
             return False
         self._threads += 1
+        if self._closed:
+            self._calls.put(None)
         return True
 
     def _run(self) -> None:
@@ -207,6 +214,8 @@ def is_left_to_main_thread() -> bool:
     Here no callback could be interrupted any more, and no thread be left behind with it; the main
     thread has an alarm, and cleans up all the same.
     """
+    if _signals.in_main_thread():
+        return False
     return threading.current_thread().daemon and not threading.main_thread().is_alive()
 
 
@@ -228,9 +237,7 @@ class _OverdueError(BaseException):
 @contextlib.contextmanager
 def _alarm_at(deadline: float) -> Iterator[None]:
     """Interrupt the main thread at `deadline`, where the system has an alarm clock."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(
-        signal, "setitimer"
-    ):
+    if not _signals.in_main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 

@@ -21,6 +21,7 @@ LOOK = 0.2
 # How long (seconds) a worker whose parent is dead may take for its `finally` blocks.
 GRACE = 0.5
 TRACKER = b"multiprocessing.resource_tracker"
+FORK_SERVER = b"multiprocessing.forkserver"
 
 
 def end_with_parent(sentinel: Any, parent: int | None) -> None:
@@ -69,6 +70,19 @@ def descendants(pid: int | None) -> set[Identity]:
         return set()
     below = {number for number in parents if pid in _ancestors(number, parents)}
     return {(number, starts[number]) for number in below if TRACKER not in _read(number, "cmdline")}
+
+
+def of_fork_server(pid: int | None) -> set[Identity]:
+    """Return a worker that a fork server has started, on Linux; none if it is none, or gone.
+
+    It outlives that server, which a signal to all ends, and nobody tells then when it ends.
+
+    Args:
+        pid: That of the worker. It has the command line of the server, as it was forked from it.
+    """
+    if pid is None or FORK_SERVER not in _read(pid, "cmdline") or not (fields := _stat(pid)):
+        return set()
+    return {(pid, fields[19])}
 
 
 def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 if sys.platform != "win32":
-    import array
     import fcntl
     import termios
 
@@ -28,6 +27,7 @@ CHUNK = 64 * 1024
 # The opcode at the beginning of every pickle since protocol 2; the last one is a full stop.
 PICKLE_BEGINS = b"\x80"
 
+NO_BYTES = struct.pack("i", 0)
 _SHORT = struct.Struct("!i")
 _LONG = struct.Struct("!Q")
 
@@ -190,9 +190,7 @@ def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
         return 0
-    count = array.array("i", [0])
     try:
-        fcntl.ioctl(fd, termios.FIONREAD, count)
+        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, NO_BYTES), sys.byteorder)
     except OSError:
         return 0
-    return count[0]

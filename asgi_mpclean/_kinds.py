@@ -15,6 +15,8 @@ import multiprocessing.shared_memory
 import multiprocessing.sharedctypes
 import multiprocessing.synchronize
 import queue
+import sys
+import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._channels import ConnectionCloser, ListenerCloser
@@ -102,7 +104,10 @@ HINTS: tuple[tuple[tuple[type, ...], str], ...] = (
 
 @dataclasses.dataclass
 class Entry:
-    """A registered or discovered resource with its options."""
+    """A registered or discovered resource with its options.
+
+    `semaphores` are the names of a queue's, if they were looked up when it was registered.
+    """
 
     resource: Any
     kind: Kind
@@ -110,6 +115,7 @@ class Entry:
     on_item: Callable[[Any], object] | None = None
     stop: Callable[[], object] | None = None
     registered: bool = True
+    semaphores: list[str] | None = None
 
 
 def kind_of(resource: object) -> Kind:
@@ -125,6 +131,21 @@ def kind_of(resource: object) -> Kind:
     type_name = f"{type(resource).__module__}.{type(resource).__qualname__}"
     msg = f"cannot register {resource!r} of type {type_name}: {ACCEPTED}{hint}"
     raise TypeError(msg)
+
+
+def global_names(resources: Iterable[object]) -> dict[int, str]:
+    """Return the names of the modules' variables that hold one of `resources`, by its `id`."""
+    wanted = {id(resource) for resource in resources}
+    names: dict[int, str] = {}
+    modules = list(sys.modules.items()) if wanted else []
+    for name, module in modules:
+        if isinstance(module, types.ModuleType):
+            # Asked in another way, a module that is imported lazily would be imported now.
+            variables = object.__getattribute__(module, "__dict__")
+            for key, value in list(variables.items()):
+                if id(value) in wanted:
+                    names.setdefault(id(value), f"{name}.{key}")
+    return names
 
 
 def add_kind(

@@ -21,6 +21,7 @@ import anyio.to_thread
 from . import _options, _restart, _shutdown, _signals
 from ._options import DEFAULT_SIGNALS, Options
 from ._registry import Registry, default_registry
+from ._trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -33,7 +34,7 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # Litestar and Quart have narrower types.
 LifespanContext = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
@@ -92,6 +93,7 @@ class _Session:
             self._watch.chain(options.signals)
             self._watch.guard(_signals.GUARDED)
             _restart.lifespan_began()
+            trace("lifespan")
 
     def has_started(self) -> None:
         """Note that the app has started."""
@@ -106,6 +108,8 @@ class _Session:
         """Keep what nobody registered from being forgotten by the app's own shutdown."""
         if self._options.discover and self.told_to_stop:
             self._held = _shutdown.find_unregistered()
+        elif self._options.discover:
+            _shutdown.keep_until_exit()
 
     def _clean_in_handler(self, trigger: str) -> None:
         self._clean_up(trigger, going_away=True)
@@ -239,16 +243,20 @@ class _Conversation:
             if stage not in self._asked:
                 await self._listen()
             if stage == "shutdown":
+                self._session.is_stopping()
                 await self._session.end()
             if stage not in self._answered:
                 await self._say({"type": f"lifespan.{stage}.complete"})
 
     async def _receive_for_app(self) -> Message:
         self._app_received = True
-        if self._stop_app_early:
-            return {"type": "lifespan.shutdown"}
-        message = await self._listen()
+        message: Message = {"type": "lifespan.shutdown"}
+        if not self._stop_app_early:
+            message = await self._listen()
         if _stage(message) == "shutdown":
+            # Or the app would be ended twice.
+            while _shutdown.is_ended_by_thread():  # noqa: ASYNC110 - it ends with the process
+                await anyio.sleep(_shutdown.LOOK)
             self._session.is_stopping()
         return message
 
@@ -311,6 +319,7 @@ class _Lifespan:
                     yield {**ours, **(state or {})}
                     session.is_stopping()
                     return
+                session.is_stopping()
             # Told to stop before it has started: see _Conversation.
             await session.end()
             yield {**ours, **(state or {})}

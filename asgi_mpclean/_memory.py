@@ -15,7 +15,10 @@ _registered_by: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary(
 
 def note(resource: Any) -> None:
     """Remember that this process has registered `resource`, unless it inherited it so."""
-    _registered_by.setdefault(_block(resource), os.getpid())
+    block = _block(resource)
+    _registered_by.setdefault(block, os.getpid())
+    if not _cpython.note_shared_memory(block):
+        _cpython.believe_name(block)
 
 
 def _block(resource: Any) -> Any:

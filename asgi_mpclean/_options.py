@@ -36,8 +36,7 @@ def check_timeout(timeout: object) -> float:
     if (
         isinstance(timeout, bool)
         or not isinstance(timeout, (int, float))
-        or not math.isfinite(timeout)
-        or timeout <= 0
+        or not 0 < timeout < math.inf
     ):
         msg = f"timeout must be a finite number of seconds above 0, not {timeout!r}"
         raise ValueError(msg)

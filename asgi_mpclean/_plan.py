@@ -18,10 +18,11 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _cpython
+from . import _cpython, _descendants
+from ._asking import WorkOff
 from ._callbacks import Caller, Delivery
 from ._closers import Closer
-from ._kinds import PROCESS, QUEUE, Entry, kind_of
+from ._kinds import PROCESS, QUEUE, Entry, global_names, kind_of
 from ._pools import ManagerCloser
 from ._queues import QueueCloser
 from ._report import CleanupReport, ResourceReport
@@ -38,10 +39,20 @@ logger = logging.getLogger("asgi_mpclean")
 TICK = 0.02
 # The last part of the time allowed is kept for reading, closing and unlinking.
 WORKERS_UNTIL = 0.92
+# The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
+INSISTED = 1.5
+# The time (seconds) that workers get for taking what they are just taking from a queue.
+TAKING = 0.2
 # The time (seconds) that the fork server may take to end, so that its files can be removed.
 FORK_SERVER = 0.2
 # So many feeders are ended at once; more would hold up the caller and are ended behind its back.
 FEEDERS_AT_ONCE = 16
+# What finds, apart from queues and processes, what nobody registered.
+FINDERS = (
+    _cpython.pools_and_managers,
+    _cpython.live_executors,
+    _cpython.shared_memory_made_here,
+)
 
 
 class Plan:
@@ -69,6 +80,8 @@ class Plan:
         self.start = start
         self.timeout = timeout
         self.deadline = self.start + timeout
+        # From when on the workers get how many seconds.
+        self._workers_time = self.start, timeout
         # What cannot be delivered in time has to be counted in time.
         self.margin = min(0.05 * timeout, 0.1)
         self.discover = discover
@@ -79,6 +92,7 @@ class Plan:
         self.queues: list[QueueCloser] = []
         self.workers: list[WorkerCloser] = []
         self.others: list[Closer] = []
+        self._busy: list[Closer] = []
         self._names: list[tuple[ResourceReport, list[str]]] = []
         for entry in entries:
             self._add(entry)
@@ -99,7 +113,7 @@ class Plan:
             self.workers.append(WorkerCloser(entry.resource, report, entry.stop))
         elif entry.kind is QUEUE:
             delivery = Delivery(report, entry.on_item, self.caller)
-            queue = QueueCloser(entry.resource, report, delivery, self.snapshot)
+            queue = QueueCloser(entry.resource, report, delivery, self.snapshot, entry.semaphores)
             self.queues.append(queue)
             self._names.append((report, queue.names))
         elif entry.kind.closer is not None:
@@ -112,10 +126,17 @@ class Plan:
             names = _cpython.semaphore_names_of(entry.resource) if owned else []
             self._names.append((report, names))
 
+    def hurry(self) -> None:
+        """Give the workers less time from now on; from another thread or a signal handler."""
+        now = time.monotonic()
+        if now + INSISTED < self.deadline:
+            self._workers_time = now, INSISTED
+
     def run(self) -> CleanupReport:
         """Do it; returns what was done."""
         if self.discover:
             self._discover()
+        self._leave_what_is_worked_off()
         self._each(QueueCloser.take_backlog, self.queues)
         self._ask()
         self._wait_for_workers()
@@ -157,11 +178,7 @@ class Plan:
                 self._add_discovered(queue)
         known = {id(closer.resource) for closer in self.others}
         known |= {id(getattr(closer.resource, "shm", None)) for closer in self.others}
-        for find in (
-            _cpython.pools_and_managers,
-            _cpython.live_executors,
-            _cpython.shared_memory_made_here,
-        ):
+        for find in FINDERS:
             for resource in find():
                 if id(resource) not in known:
                     self._add_discovered(resource)
@@ -182,6 +199,12 @@ class Plan:
 
     # Workers ------------------------------------------------------------------------------------
 
+    def _leave_what_is_worked_off(self) -> None:
+        stops = [worker.stop for worker in self.workers if not worker.ended]
+        worked_off = {id(stop.queue) for stop in stops if isinstance(stop, WorkOff)}
+        for queue in self.queues:
+            queue.is_left_to_workers = id(queue.queue) in worked_off
+
     def _ask(self) -> None:
         self._each(lambda other: other.ask(), self.others)
         stoppable = [
@@ -190,7 +213,8 @@ class Plan:
         if not stoppable:
             return
         # Jobs that nobody has begun are delivered, not worked off.
-        self._each(QueueCloser.read_some, self.queues)
+        until = time.monotonic() + TAKING
+        self._each(lambda queue: queue.read_some(until - time.monotonic()), self.queues)
         for worker, stop in stoppable:
             worker.asked = True
             self.caller.call(stop, f"stop of {worker.report.name}")
@@ -198,37 +222,58 @@ class Plan:
             queue.ignore_sentinels = True
 
     def _wait_for_workers(self) -> None:
+        if not (self.workers or self.others or self.discover):
+            return
         began = time.monotonic()
-        until = self.start + WORKERS_UNTIL * self.timeout
         queues = self.queues
         while (living := self._living_workers()) or self._any_busy():
-            if time.monotonic() >= until:
+            start, timeout = self._workers_time
+            if time.monotonic() >= start + WORKERS_UNTIL * timeout:
                 break
             queues = self._each(QueueCloser.make_room, queues)
             last_output = max([began, *(queue.last_output for queue in queues)])
-            if time.monotonic() >= self.start + TERMINATE_AT * self.timeout:
+            if time.monotonic() >= start + TERMINATE_AT * timeout:
                 self._each(lambda other: other.force(), self.others)
             for worker in living:
-                worker.escalate(self.start, last_output, self.timeout)
+                worker.escalate(start, last_output, timeout)
             self.caller.help_out()
             self._wait_for_change(living, queues)
+        for queue in self.queues:
+            queue.is_left_to_workers = False
         for worker in self.workers:
             worker.give_up()
+            self._note_end(worker.report)
 
     def _living_workers(self) -> list[WorkerCloser]:
         self._look()
-        living = [worker for worker in self.workers if not worker.ended]
+        living = self._not_ended()
         if not living and self.discover:
             self._discover_children()
-            living = [worker for worker in self.workers if not worker.ended]
+            living = self._not_ended()
         return living
+
+    def _not_ended(self) -> list[WorkerCloser]:
+        living = []
+        for worker in self.workers:
+            if not worker.ended:
+                living.append(worker)
+            else:
+                self._note_end(worker.report)
+        return living
+
+    def _note_end(self, report: ResourceReport) -> None:
+        report.seconds = report.seconds or time.monotonic() - self.start
 
     def _look(self) -> None:
         """Help pools and the like on, and find workers that they have started since."""
         self._each(lambda other: self.workers.extend(other.look()), self.others)
 
     def _any_busy(self) -> bool:
-        return any(other.is_busy for other in self.others)
+        before, self._busy = self._busy, [other for other in self.others if other.is_busy]
+        for other in before:
+            if other not in self._busy:
+                self._note_end(other.report)
+        return bool(self._busy)
 
     def _wait_for_change(self, workers: list[WorkerCloser], queues: list[QueueCloser]) -> None:
         """Wait until a worker ends or writes, or it is time for another look."""
@@ -249,22 +294,34 @@ class Plan:
 
     def _empty_queues(self) -> None:
         users_ended = not any(process.is_alive() for process in self._children())
-        self._each(QueueCloser.free_feeder, self.queues)  # All, before any is waited for.
+        if len(self.queues) > 1:  # All, before any is waited for.
+            self._each(QueueCloser.free_feeder, self.queues)
         until = self.deadline - self.margin
-        with self.caller.batch():
-            self._each(lambda queue: queue.finish(until, users_ended=users_ended), self.queues)
+        self.caller.hold_back()
+        self._each(lambda queue: queue.finish(until, users_ended=users_ended), self.queues)
+        self.caller.begin()
         self._each(lambda other: other.finish(), self.others)
 
     def _wait_for_delivery(self) -> None:
+        self.caller.close()
         self.caller.wait(self.deadline - self.margin / 2)
         self._each(lambda queue: queue.delivery.end(), self.queues)
+        self._name_unregistered()
         self._each(lambda other: other.end(), self.others)
-        self.caller.close()
+
+    def _name_unregistered(self) -> None:
+        """Let those that lost something be called by what the app calls them."""
+        lossy = [q for q in self.queues if q.report.dropped and not q.report.registered]
+        names = global_names(queue.queue for queue in lossy)
+        for queue in lossy:
+            queue.report.name = names.get(id(queue.queue), queue.report.name)
 
     def _children(self) -> list[Any]:
         """Return the child processes, less those that serve others and are ended last."""
         servers = {id(other.process) for other in self.others if isinstance(other, ManagerCloser)}
-        children = multiprocessing.active_children()
+        # Those whose fork server has died only seem to have ended.
+        children = [c for c in _cpython.ended_children() if _descendants.of_fork_server(c.pid)]
+        children += multiprocessing.active_children()
         return [c for c in children if _cpython.is_child(c) and id(c) not in servers]
 
     def _close(self) -> None:
@@ -272,7 +329,7 @@ class Plan:
             _cleaned[id(queue.queue)] = queue.queue
         for closer in self.others:
             _cleaned[id(closer.resource)] = closer.resource
-            closer.report.seconds = time.monotonic() - self.start
+            self._note_end(closer.report)
         self._each(self._release, self.queues)
         if self.going_away:
             readers = _cpython.threads_in_get()
@@ -294,7 +351,7 @@ class Plan:
 
     def _release(self, queue: QueueCloser) -> None:
         queue.release(going_away=self.going_away)
-        queue.report.seconds = time.monotonic() - self.start
+        self._note_end(queue.report)
 
     def _unlink(self) -> None:
         names: list[str] = []

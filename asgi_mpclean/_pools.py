@@ -16,6 +16,7 @@ from ._report import ResourceReport
 from ._workers import WorkerCloser
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterable, Sequence
 
     from ._callbacks import Call
@@ -161,6 +162,7 @@ class ExecutorCloser(GroupCloser):
         self._futures = _cpython.executor_futures(self.resource)
         self._calls = _cpython.executor_calls(self.resource)
         self._shutdown: Call | None = None
+        self._thread: threading.Thread | None = None
         self._forced = False
         # Done with or not, its own thread may still be busy ending it.
         self._was = _cpython.executor_outcome(self.resource)
@@ -171,13 +173,20 @@ class ExecutorCloser(GroupCloser):
         In the way that waits: otherwise it lets go of what its thread needs for replacing workers
         (`max_tasks_per_child`), which then ends with a traceback.
         """
+        if not self.caller.has_thread():
+            self._thread = _cpython.begin_executor_shutdown(self.resource)
+            return
         shutdown = functools.partial(self.resource.shutdown, wait=True, cancel_futures=True)
         self._shutdown = self.call(shutdown, "the shutdown of")
 
     @property
     def is_busy(self) -> bool:
         """Whether it may start another worker."""
-        return self._shutdown is not None and not self._forced and not self._shutdown.wait(0)
+        if self._forced:
+            return False
+        if self._shutdown is None:
+            return self._thread is not None and self._thread.is_alive()
+        return not self._shutdown.wait(0)
 
     def force(self) -> None:
         """Wait for nothing but the workers there are."""

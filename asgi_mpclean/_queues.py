@@ -40,6 +40,7 @@ class QueueCloser:
         report: What is written into.
         delivery: Where its items go.
         snapshot: Who made what.
+        semaphores: The names of its semaphores, if they are known.
     """
 
     def __init__(
@@ -48,16 +49,20 @@ class QueueCloser:
         report: ResourceReport,
         delivery: Sink,
         snapshot: _cpython.Snapshot,
+        semaphores: list[str] | None = None,
     ) -> None:
         self.queue = queue
         self.report = report
         self.delivery = delivery
         self.owned = snapshot.owns(queue)
-        self.names = _cpython.semaphore_names_of(queue) if self.owned else []
+        if semaphores is None:
+            semaphores = _cpython.semaphore_names_of(queue)
+        self.names = semaphores if self.owned else []
         self.was_closed = _cpython.is_closed(queue)
         # Others fill it and we read it: to read it while they end keeps them from blocking.
         self.is_filled_by_others = _cpython.never_put(queue)
         self.ignore_sentinels = False
+        self.is_left_to_workers = False  # They have been asked to work it off.
         # For who waits for the workers: when they last wrote something here, and what becomes
         # readable when they do.
         self.last_output = 0.0
@@ -72,7 +77,7 @@ class QueueCloser:
 
     def take_backlog(self) -> None:
         """Take what the feeder has not begun to send; a copy's belongs to its other users."""
-        if self.owned:
+        if self.owned and not self.is_left_to_workers:
             self._backlog += self._take_backlog()
 
     def _take_backlog(self) -> list[Any]:
@@ -88,9 +93,15 @@ class QueueCloser:
         """Return the descriptor that is readable when there is something to read."""
         return _cpython.readable_fd(self.queue) if self.owned else None
 
-    def read_some(self) -> bool:
-        """Read what is there, unless a live reader holds the lock; tells whether anything was."""
-        if not self.owned or not self._take_lock(0.0):
+    def read_some(self, wait: float = 0.0) -> bool:
+        """Read what is there, unless a live reader holds the lock; tells whether anything was.
+
+        Args:
+            wait: Seconds to wait for a reader that is just taking something.
+        """
+        if not self.owned or self.is_left_to_workers:
+            return False
+        if not self._take_lock(wait if wait > 0 and self.is_readable else 0.0):
             return False
         before = self._moves
         try:
@@ -107,6 +118,8 @@ class QueueCloser:
     def make_room(self) -> None:
         """Read what is there if that may keep a worker from ending, and note how it went."""
         self.awaited = None
+        if self.is_left_to_workers:
+            return
         if self.is_filled_by_others or self.is_full:
             if self.read_some():
                 self.last_output = time.monotonic()
@@ -174,7 +187,7 @@ class QueueCloser:
         Args:
             anyhow: Nothing more will be read.
         """
-        if self._locked and self._is_torn and not anyhow:
+        if self._locked and not anyhow and self._is_torn:
             self._complete_frame()
         if self._locked and (anyhow or not self._is_torn):
             self._locked = False
@@ -296,7 +309,7 @@ class QueueCloser:
         time.sleep(TICK)
 
     def _drop_torn_frame(self) -> None:
-        if self._reader is not None and self._reader.drop_torn_frame():
+        if self._is_torn and self._reader.drop_torn_frame():  # type: ignore[union-attr]  # it read
             self.report.dropped += not self._is_corrupt
 
     def _flush(self, until: float) -> None:

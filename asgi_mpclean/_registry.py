@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _cpython, _memory, _options, _shutdown, _signals
-from ._kinds import CONNECTION, KINDS, LOCK, MEMORY, PROCESS, QUEUE, Entry, kind_of
+from ._kinds import CONNECTION, EXECUTOR, KINDS, LOCK, MEMORY, PROCESS, QUEUE, Entry, kind_of
 from ._plan import Plan
 from ._process import Process
 
@@ -89,7 +89,11 @@ class Registry:
         if known is None:
             self._prune()
         name = name or (known.name if known else _default_name(resource, kind))
-        self._entries[id(resource)] = Entry(resource, kind, name, on_item, stop)
+        # Noted now, as the end is where time counts.
+        semaphores = _cpython.semaphore_names_of(resource) if kind is QUEUE else None
+        self._entries[id(resource)] = Entry(
+            resource, kind, name, on_item, stop, semaphores=semaphores
+        )
         if kind is MEMORY:
             _memory.note(resource)
         _shutdown.clean_at_exit()
@@ -142,6 +146,18 @@ class Registry:
         return True
 
     # For the shutdown ---------------------------------------------------------------------------
+
+    @property
+    def has_executors(self) -> bool:
+        """Whether Python would wait at its exit for the jobs of something registered."""
+        return any(entry.kind is EXECUTOR for entry in list(self._entries.values()))
+
+    def take_executors(self) -> list[Entry]:
+        """Hand over the executors alone."""
+        taken = [entry for entry in list(self._entries.values()) if entry.kind is EXECUTOR]
+        for entry in taken:
+            self._entries.pop(id(entry.resource), None)
+        return taken
 
     def begin_shutdown(self) -> list[Entry]:
         """Refuse registrations from now on, and hand over what is registered."""

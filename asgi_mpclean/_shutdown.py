@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import dataclasses
 import functools
 import logging
 import multiprocessing
 import os
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython, _signals
 from ._callbacks import Caller, in_callback, is_left_to_main_thread, run_handed_over
-from ._plan import Plan
+from ._plan import FINDERS, Plan
 from ._report import CleanupReport
+from ._trace import trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from ._kinds import Entry
     from ._registry import Registry
 
     OnReport = Callable[[CleanupReport], object]
@@ -35,12 +35,20 @@ REPORTING = 1.0
 # How often (seconds) who waits for the clean-up of another thread looks whether it can help.
 LOOK = 0.02
 
+# Where NiceGUI keeps what it has to say to its native window. That is gone as well, or going.
+MOOT = "nicegui.native."
+
 # Switches every clean-up off, to see what a server does without the library.
 DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
 
 _slot = _thread.allocate_lock()
 # The threads that clean up, or wait for their turn.
 _cleaning: set[int] = set()
+# Until when (`time.monotonic()`) a thread that runs the exit functions may take to end the process.
+_exit_until = 0.0
+# What nobody registered, where a server ends a process without saying so.
+_kept: list[object] = []
+_running: Plan | None = None
 _registries: weakref.WeakSet[Registry] = weakref.WeakSet()
 
 
@@ -89,11 +97,43 @@ def clean_at_exit() -> None:
     """From now on, clean up when the process ends by itself."""
     _cpython.at_process_exit(_at_exit)
     _cpython.note_tracker()
+    logger.isEnabledFor(logging.INFO)  # It remembers the answer for the end, where time counts.
 
 
 def _at_exit() -> None:
+    global _exit_until  # noqa: PLW0603 - one process, one exit
     policy = _policy_here()
+    # A thread that runs the exit functions ends the process next, as that of NiceGUI does which
+    # sees that the window is gone: `os._exit`, whatever the other threads are doing.
+    if is_left_to_main_thread():
+        time.sleep(policy.timeout + REPORTING)
+        return
+    if not _signals.in_main_thread():
+        _exit_until = time.monotonic() + policy.timeout + REPORTING
     _clean_by_policy("exit", policy, discover=policy.discover_at_exit)
+
+
+def _before_threads_are_joined() -> None:
+    """End executors at the exit of the interpreter, where Python would wait for all their jobs.
+
+    Nothing runs any more that could use the rest, so that is cleaned up as well, and a job that
+    waits for room in a queue gets it; but threads of the app may still need it.
+    """
+    policy = _policy_here()
+    discover = policy.discover_at_exit and bool(_cpython.live_executors())
+    if discover or any(registry.has_executors for registry in _all()):
+        alone = _cpython.is_waited_for()
+        _clean_by_policy(
+            "exit", policy, discover=policy.discover_at_exit and not alone, executors_alone=alone
+        )
+
+
+_cpython.before_threads_are_joined(_before_threads_are_joined)
+
+
+def is_ended_by_thread() -> bool:
+    """Tell whether a thread is ending the process, and the app needs no other end."""
+    return time.monotonic() < _exit_until
 
 
 def clean_at_signal(name: str) -> None:
@@ -107,13 +147,16 @@ def clean_before_exec() -> None:
     _clean_by_policy("exec", _policy_here(), discover=True)
 
 
-def _clean_by_policy(trigger: str, policy: Policy, *, discover: bool) -> None:
+def _clean_by_policy(
+    trigger: str, policy: Policy, *, discover: bool, executors_alone: bool = False
+) -> None:
     clean_up(
         None,
         trigger=trigger,
         timeout=policy.timeout,
         discover=discover,
-        going_away=True,
+        going_away=not executors_alone,
+        executors_alone=executors_alone,
         on_report=policy.on_report,
     )
 
@@ -121,10 +164,19 @@ def _clean_by_policy(trigger: str, policy: Policy, *, discover: bool) -> None:
 def find_unregistered() -> list[object]:
     """Return what a clean-up would not discover any more, once the app has let go of it.
 
-    Shared memory that is garbage-collected stays in the system, and nothing in the process tells
-    its name.
+    Of a queue that is garbage-collected nobody can read the items, nor count them; shared memory
+    then stays in the system, and nothing in the process tells its name.
     """
-    return _cpython.shared_memory_made_here()
+    return [*_cpython.queues_made_here(), *(thing for find in FINDERS for thing in find())]
+
+
+def keep_until_exit() -> None:
+    """In a process that multiprocessing has started, keep it from being forgotten until the exit.
+
+    Such as a worker of hypercorn, which is told to stop without a signal.
+    """
+    if multiprocessing.parent_process() is not None:
+        _kept[:] = find_unregistered()
 
 
 def clean_up(
@@ -134,6 +186,7 @@ def clean_up(
     timeout: float = DEFAULT_TIMEOUT,
     discover: bool = False,
     going_away: bool = False,
+    executors_alone: bool = False,
     on_report: OnReport | None = None,
     report_nothing: bool = False,
 ) -> CleanupReport:
@@ -145,62 +198,74 @@ def clean_up(
         timeout: Seconds it may take.
         discover: Clean up all registries, and what nobody registered.
         going_away: The process ends next: its threads and descriptors end with it.
+        executors_alone: Leave all else registered.
         on_report: Called with the report.
         report_nothing: Call it also if there was nothing to do.
     """
     start = time.monotonic()
+    thread = _thread.get_ident()
     # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
-    beneath = in_callback() or _thread.get_ident() in _cleaning
+    beneath = in_callback() or thread in _cleaning
     if DISABLED or beneath or is_left_to_main_thread():
         return CleanupReport(trigger, timeout)
+    insists = _signals.insists()
+    if insists and _running is not None:
+        _running.hurry()
     # What a signal's handler raises must not keep the next clean-up from its turn, nor come
     # between what was done and its report.
-    with _signals.held_back(), _turn(timeout) as taken:
-        if not taken:
-            return CleanupReport(trigger, timeout, time.monotonic() - start)
-        report = _run_plan(
-            _all() if registry is None or discover else [registry],
-            trigger=trigger,
-            start=start,
-            timeout=timeout,
-            discover=discover,
-            going_away=going_away,
-        )
-        if report.resources or report.semaphores:
-            _publish(report, on_report, in_handler=trigger.startswith("SIG") or trigger == "exec")
-        elif report_nothing:
-            _call(on_report, report)
-        return report
+    with _signals.HeldBack():
+        _cleaning.add(thread)
+        try:
+            if not _take_slot(start + timeout):
+                return CleanupReport(trigger, timeout, time.monotonic() - start)
+            try:
+                report = _run_plan(
+                    _all() if registry is None or discover else [registry],
+                    trigger=trigger,
+                    start=start,
+                    timeout=timeout,
+                    discover=discover,
+                    going_away=going_away,
+                    executors_alone=executors_alone,
+                    hurry=insists,
+                )
+                trace("report", report)
+                if report.resources or report.semaphores:
+                    in_handler = trigger.startswith("SIG") or trigger == "exec"
+                    _publish(report, on_report, in_handler=in_handler)
+                elif report_nothing:
+                    _call(on_report, report)
+                return report
+            finally:
+                _slot.release()
+        finally:
+            _cleaning.discard(thread)
 
 
 def _take_slot(until: float) -> bool:
-    while not _slot.acquire(timeout=LOOK):
-        if threading.current_thread() is threading.main_thread():
+    """Wait for the clean-up of another thread; tells whether it has ended in time."""
+    while not _slot.acquire(blocking=False) and not _slot.acquire(timeout=LOOK):
+        if _signals.in_main_thread():
             run_handed_over(until)
         if time.monotonic() >= until:
             return False
     return True
 
 
-@contextlib.contextmanager
-def _turn(timeout: float) -> Iterator[bool]:
-    """Wait for the clean-up of another thread; tells whether it has ended in time."""
-    thread = _thread.get_ident()
-    _cleaning.add(thread)
-    taken = _take_slot(time.monotonic() + timeout)
+def _run_plan(
+    registries: list[Registry], *, executors_alone: bool, hurry: bool, **options: Any
+) -> CleanupReport:
+    global _running  # noqa: PLW0603 - one at a time
+    entries: list[Entry] = []
+    for registry in registries:
+        entries += registry.take_executors() if executors_alone else registry.begin_shutdown()
     try:
-        yield taken
+        _running = plan = Plan(entries, **options)
+        if hurry:
+            plan.hurry()
+        return plan.run()
     finally:
-        if taken:
-            _slot.release()
-        _cleaning.discard(thread)
-
-
-def _run_plan(registries: list[Registry], **options: Any) -> CleanupReport:
-    entries = [entry for registry in registries for entry in registry.begin_shutdown()]
-    try:
-        return Plan(entries, **options).run()
-    finally:
+        _running = None
         for registry in registries:
             registry.end_shutdown()
 
@@ -233,7 +298,7 @@ def log(report: CleanupReport) -> None:
         logger.info("%s", report.summary())
     for entry in report.resources:
         what = f"{entry.kind} {entry.name}"
-        if entry.dropped:
+        if entry.dropped and (entry.registered or not entry.name.startswith(MOOT)):
             logger.warning("%s: %d items dropped", what, entry.dropped)
         if entry.cancelled:
             logger.warning("%s: %d jobs cancelled", what, entry.cancelled)
@@ -247,8 +312,8 @@ def log(report: CleanupReport) -> None:
 
 def _forget_the_parent() -> None:
     """Start anew in a forked child: what is registered belongs to the parent."""
-    global _slot, _policy
-    _slot, _policy = _thread.allocate_lock(), Policy()
+    global _slot, _policy, _running
+    _slot, _policy, _running = _thread.allocate_lock(), Policy(), None
     _cleaning.clear()
     _cpython.note_fork()
     for registry in _all():

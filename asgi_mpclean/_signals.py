@@ -6,9 +6,11 @@ the process without a word, it cleans up first and lets the process die of the s
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import _cpython
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 # Those that kill by default and come from outside; not every system has each.
@@ -32,6 +34,10 @@ GUARDED = tuple(number for number in FATAL if number not in {signal.SIGTERM, sig
 # One event can reach a process twice, by its group and by its supervisor. A repeat that comes
 # sooner (seconds) is not a second wish, unless the server itself takes it for one.
 REPEAT = 0.25
+
+# A signal that kills waits for what is being made, this long (seconds) and so many times.
+PAUSE = 0.001
+PAUSES = 1000
 
 
 class Handler:
@@ -49,6 +55,7 @@ class Handler:
         self._watch = watch
         self._pid = os.getpid()
         self._last: float | None = None
+        self._postponed = 0
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal, clean up if nothing else will, and do what would have been done."""
@@ -58,16 +65,18 @@ class Handler:
         if not self._watch.active or os.getpid() != self._pid:
             self._pass_on(signum, frame)
             return
+        if self.kills and _cpython.is_making_something() and self._postpone():
+            return
         self._watch.seen = True
         now, last = time.monotonic(), self._last
         self._last = now
         repeated = last is not None and now - last >= REPEAT
         decides = hasattr(self.server, "force_exit")
         if self.kills or (repeated and not decides):
-            self._clean()
+            self._clean(insists=repeated)
         self._pass_on(signum, frame)
         if decides and (self.server.force_exit or self._shutdown_will_be_skipped()):
-            self._clean()
+            self._clean(insists=self.server.force_exit)
 
     @property
     def kills(self) -> bool:
@@ -97,8 +106,23 @@ class Handler:
         serve = getattr(type(self.server), "_serve", None)
         return "started" not in getattr(getattr(serve, "__code__", None), "co_names", ("started",))
 
-    def _clean(self) -> None:
-        self._watch.clean(signal.Signals(self.signum).name)
+    def _clean(self, *, insists: bool) -> None:
+        global _insists  # noqa: PLW0603 - there is one main thread
+        _insists = insists
+        try:
+            self._watch.clean(signal.Signals(self.signum).name)
+        finally:
+            _insists = False
+
+    def _postpone(self) -> bool:
+        """Have the signal come again when the code that it cut into has gone on for a moment."""
+        self._postponed += 1
+        if self._postponed > PAUSES:
+            return False
+        with contextlib.suppress(RuntimeError):  # No more threads, or the interpreter is ending.
+            _thread.start_new_thread(_send_again, (self.signum,))
+            return True
+        return False
 
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         if callable(self.previous):
@@ -106,6 +130,23 @@ class Handler:
         else:
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
+
+
+def _send_again(signum: int) -> None:
+    time.sleep(PAUSE)
+    # To the main thread, which may wait in a system call by now.
+    if sys.platform == "win32":
+        signal.raise_signal(signum)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signum)
+
+
+_insists = False
+
+
+def insists() -> bool:
+    """Tell whether the clean-up of this moment is that of a second signal: somebody insists."""
+    return _insists
 
 
 class Watch:
@@ -126,14 +167,14 @@ class Watch:
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
         for signum in signals:
-            previous = _cpython.get_handler(signum) if _in_main_thread() else None
+            previous = _cpython.get_handler(signum) if in_main_thread() else None
             if callable(previous) or previous == signal.SIG_DFL:
                 self._install(signum, previous)
 
     def guard(self, signals: Iterable[int]) -> None:
         """Watch those of the signals that would kill the process without a word."""
         for signum in signals:
-            previous: Any = _cpython.get_handler(signum) if _in_main_thread() else None
+            previous: Any = _cpython.get_handler(signum) if in_main_thread() else None
             guarded = isinstance(previous, Handler) and previous.kills
             if guarded or previous == signal.SIG_DFL:
                 self._install(signum, previous)
@@ -153,7 +194,7 @@ class Watch:
     def restore(self) -> None:
         """Put back what was found, unless somebody has put a handler over ours since."""
         self.active = False  # A handler that somebody keeps does nothing of its own any more.
-        if not _in_main_thread():
+        if not in_main_thread():
             return
         for handler in reversed(self._handlers):
             if handler.is_installed:
@@ -162,11 +203,14 @@ class Watch:
 
     def restore_if_on_top(self) -> bool:
         """Restore, if everything can be put back here and now; tells whether it was."""
-        if self._handlers and not _in_main_thread():
+        if self._handlers and not in_main_thread():
             return False
-        if not all(handler.is_installed for handler in self._handlers):
+        if not all([handler.is_installed for handler in self._handlers]):  # noqa: C419 - quicker
             return False
-        self.restore()
+        self.active = False
+        while self._handlers:
+            handler = self._handlers.pop()
+            _cpython.set_handler(handler.signum, handler.previous)
         return True
 
     def unguard(self) -> None:
@@ -219,28 +263,34 @@ if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
 _came: list[int] | None = None
 
 
-@contextlib.contextmanager
-def held_back() -> Iterator[None]:
-    """Keep signals from cutting into a clean-up in the main thread; they follow at its end."""
-    if not _in_main_thread():
-        yield
-        return
-    global _came  # noqa: PLW0603 - there is one main thread
-    came = _came = []
-    found: dict[int, Any] = {}
-    try:
+class HeldBack:
+    """Keeps signals from cutting into a clean-up in the main thread; they follow at its end."""
+
+    def __enter__(self) -> None:
+        global _came  # noqa: PLW0603 - there is one main thread
+        self._found: dict[int, Any] = {}
+        self._came: list[int] = []
+        self._here = in_main_thread()
+        if not self._here:
+            return
+        _came = self._came
         for signum in FATAL:
             previous: Any = _cpython.get_handler(signum)
             # A handler of ours holds back by itself.
             if not isinstance(previous, Handler) and (
                 callable(previous) or previous == signal.SIG_DFL
             ):
-                found[signum] = previous
-                _cpython.set_handler(signum, lambda number, _frame: came.append(number))
-        yield
-    finally:
-        _came = None
-        _let_go(found, came)
+                self._found[signum] = previous
+                _cpython.set_handler(signum, self._note)
+
+    def _note(self, signum: int, _frame: FrameType | None) -> None:
+        self._came.append(signum)
+
+    def __exit__(self, *_error: object) -> None:
+        global _came  # noqa: PLW0603 - there is one main thread
+        if self._here:
+            _came = None
+            _let_go(self._found, self._came)
 
 
 def _let_go(found: dict[int, Any], came: list[int]) -> None:
@@ -259,5 +309,6 @@ def _let_go(found: dict[int, Any], came: list[int]) -> None:
             _let_go(found, came)
 
 
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+def in_main_thread() -> bool:
+    """Tell whether this is the thread that can handle signals."""
+    return _thread.get_ident() == threading.main_thread().ident

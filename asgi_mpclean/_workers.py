@@ -24,6 +24,8 @@ IDLE = 0.3
 BUSY = 0.03
 # How long (seconds) the exit code of a process may take that is gone.
 EXITCODE = 0.2
+# What Python takes for the exit code of each worker of a fork server that has died.
+FORK_SERVER_DIED = 255
 # Where in the time allowed each step of the escalation comes.
 IDLE_LIMIT = 0.4
 TERMINATE_AT = 0.7
@@ -56,12 +58,15 @@ class WorkerCloser:
         self._semaphores: dict[str, int] = {}
         self._descendants: set[_descendants.Identity] = set()
         self._orphans_asked = False
+        self._outlives: set[_descendants.Identity] = set()
         try:
             self.pid = process.pid
             if not _cpython.is_child(process):
                 self.report.outcome = "not a child of this process"
             elif self.pid is None:
                 self.report.outcome = "not started"
+            else:
+                self._outlives = _descendants.of_fork_server(self.pid)
         except ValueError:
             self.report.outcome = "already closed"
 
@@ -72,6 +77,8 @@ class WorkerCloser:
             return True
         exitcode = self.process.exitcode
         if exitcode is None and not self._is_gone():
+            return False
+        if exitcode == FORK_SERVER_DIED and _descendants.living(self._outlives):
             return False
         if self._signalled and not self._have_ended_too():
             return False
@@ -98,9 +105,9 @@ class WorkerCloser:
 
     @property
     def sentinel(self) -> int | None:
-        """The handle that becomes ready when the process ends."""
+        """The handle that becomes ready when the process ends; none if that is so already."""
         with contextlib.suppress(ValueError):
-            return int(self.process.sentinel)
+            return int(self.process.sentinel) if self.process.exitcode is None else None
         return None
 
     def escalate(self, start: float, last_output: float, timeout: float) -> None:
@@ -114,12 +121,17 @@ class WorkerCloser:
         now = time.monotonic()
         terminate_at = start + TERMINATE_AT * timeout
         if not self.asked:
-            last_busy = max(last_output, self._last_computing(now))
+            last_busy = max(last_output, self._last_computing(now) if self._is_awaited else 0.0)
             terminate_at = min(last_busy + IDLE, start + IDLE_LIMIT * timeout)
         if not self._signalled and now >= terminate_at:
             self.terminate()
         elif self._signalled == "terminated" and now >= start + KILL_AT * timeout:
             self.kill()
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether it may finish a computation: Python itself ends a daemon in the middle of it."""
+        return self.report.registered or not self.process.daemon
 
     def _last_computing(self, now: float) -> float:
         used = cpu_seconds(self.pid)
@@ -129,20 +141,23 @@ class WorkerCloser:
 
     def terminate(self) -> None:
         """Send SIGTERM."""
-        self._signal("terminated", self.process.terminate)
+        self._signal("terminated", self.process.terminate, signal.SIGTERM)
 
     def kill(self) -> None:
         """Send SIGKILL, to whom it leaves behind as well."""
-        self._signal("killed", self.process.kill)
+        self._signal("killed", self.process.kill, signal.SIGKILL)
         _descendants.send(self._descendants, signal.SIGKILL)
 
-    def _signal(self, word: str, send: Callable[[], None]) -> None:
+    def _signal(self, word: str, send: Callable[[], None], signum: int) -> None:
         # Noted before, as a process that dies by a signal leaves behind what it made.
         self._semaphores |= semaphores_of_process(self.pid)
         self._descendants |= _descendants.descendants(self.pid)
         self._signalled = word
         with contextlib.suppress(OSError, ValueError):
-            send()
+            if self.process.exitcode == FORK_SERVER_DIED:
+                _descendants.send(self._outlives, signum)
+            else:
+                send()
 
     def give_up(self) -> None:
         """Kill a process that has not ended in time: Python would wait for it for ever."""

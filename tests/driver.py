@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -10,6 +11,8 @@ import anyio
 from asgi_mpclean import MPCleanLifespan, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asgi_mpclean import CleanupReport
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -36,8 +39,13 @@ class Driver:
     def wrap(self, app: Any) -> MPCleanLifespan:
         return MPCleanLifespan(app, **self.options)
 
-    async def run(self, app: Any, *, shutdown: bool = True) -> None:
-        """Say startup, and shutdown once it has started; without shutdown, be cancelled."""
+    async def run(
+        self, app: Any, *, shutdown: bool = True, signals: Iterable[signal.Signals] = ()
+    ) -> None:
+        """Say startup, and shutdown once it has started; without shutdown, be cancelled.
+
+        Between the two come the signals.
+        """
         started = anyio.Event()
         asked = 0
 
@@ -49,6 +57,8 @@ class Driver:
             if not shutdown:
                 await anyio.sleep_forever()
             await started.wait()
+            for number in signals:
+                signal.raise_signal(number)
             return {"type": "lifespan.shutdown"}
 
         async def send(message: dict[str, Any]) -> None:
@@ -72,10 +82,10 @@ class Driver:
                 tasks.cancel_scope.cancel()
 
 
-def run(driver: Driver, app: Any, backend: str, *, shutdown: bool = True) -> list[str]:
+def run(driver: Driver, app: Any, backend: str, **how: Any) -> list[str]:
     async def main() -> None:
         with anyio.fail_after(20):
-            await driver.run(app, shutdown=shutdown)
+            await driver.run(app, **how)
 
     anyio.run(main, backend=backend)
     return driver.log

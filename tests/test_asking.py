@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
+from desk import Desk
 
-from asgi_mpclean import Registry
+from asgi_mpclean import work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,26 +42,48 @@ def by_pipe(context: Any, _jobs: Any) -> tuple[Any, Callable[[], object]]:
 def test_a_worker_that_is_asked_finishes_the_job_in_hand(
     ask: Callable[[Any, Any], tuple[Any, Callable[[], object]]], method: str
 ) -> None:
-    context: Any = multiprocessing.get_context(method)
-    registry = Registry()
-    jobs_left: list[int] = []
-    results_left: list[int] = []
-    jobs = registry.register(context.Queue(), on_item=jobs_left.append)
-    results = registry.register(context.Queue(), on_item=results_left.append)
-    work, stop = ask(context, jobs)
-    started = [
-        registry.Process(target=work, args=(jobs, results), ctx=context, stop=stop)
-        for _ in range(WORKERS)
-    ]
-    for process in started:
-        process.start()
-    for number in range(JOBS):
-        jobs.put(number)
-    first = results.get(timeout=30)
-    report = registry.clean(10)
+    desk = Desk(method)
+    work, stop = ask(desk.context, desk.jobs)
+    started = [desk.start(work, stop) for _ in range(WORKERS)]
+    desk.hand_in(JOBS)
+    first = desk.results.get(timeout=30)
+    report = desk.registry.clean(10)
     assert [process.exitcode for process in started] == [0] * WORKERS
-    assert sorted([first, *results_left, *jobs_left]) == list(range(JOBS))
+    assert sorted([first, *desk.results_left, *desk.jobs_left]) == list(range(JOBS))
     assert (report.joined, report.forced, report.dropped) == (WORKERS, 0, 0)
+    by_kind = {entry.kind: entry.seconds for entry in report.resources}
+    assert 0 < by_kind["Process"] <= by_kind["Queue"] <= report.seconds
     # Jobs that nobody has begun are delivered, not worked off.
-    assert jobs_left == sorted(jobs_left)
-    assert len(jobs_left) > JOBS // 2
+    assert desk.jobs_left == sorted(desk.jobs_left)
+    assert len(desk.jobs_left) > JOBS // 2
+
+
+@pytest.mark.parametrize("size", [0, 5], ids=["unbounded", "bounded"])
+def test_jobs_are_worked_off_if_stop_says_so(method: str, size: int) -> None:
+    desk = Desk(method, size)
+    for _ in range(WORKERS):
+        desk.start(workers.work_until_none, work_off(desk.jobs))
+    desk.hand_in(JOBS)
+    report = desk.registry.clean(20)
+    assert sorted(desk.results_left) == list(range(JOBS))
+    assert desk.jobs_left == []
+    assert (report.joined, report.forced, report.dropped) == (WORKERS, 0, 0)
+
+
+def test_what_there_was_no_time_to_work_off_is_delivered(method: str) -> None:
+    desk = Desk(method)
+    desk.start(workers.work_until_none, work_off(desk.jobs))
+    desk.hand_in(JOBS)
+    assert desk.results.get(timeout=30) == 0
+    report = desk.registry.clean(1)
+    first_left = desk.jobs_left[0]
+    assert desk.jobs_left == list(range(first_left, JOBS))
+    # The job in its hand when the time was over went with the worker.
+    assert desk.results_left in (list(range(1, first_left)), list(range(1, first_left - 1)))
+    assert (report.forced, report.dropped) == (1, 0)
+
+
+@pytest.mark.parametrize("what", [[], multiprocessing.get_context("spawn").Lock()])
+def test_only_queues_are_worked_off(what: object) -> None:
+    with pytest.raises(TypeError, match="work_off takes a queue"):
+        work_off(what)

@@ -9,6 +9,7 @@ import multiprocessing.managers
 import multiprocessing.shared_memory
 import os
 import signal
+import subprocess
 import sys
 import threading
 from multiprocessing.shared_memory import ShareableList, SharedMemory
@@ -19,7 +20,7 @@ import pytest
 import workers
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _kinds, add_kind
+from asgi_mpclean import Registry, _kinds, _shutdown, add_kind
 from asgi_mpclean._cpython import AVAILABLE, Feature
 
 if TYPE_CHECKING:
@@ -138,6 +139,35 @@ def test_shared_memory_that_is_unlinked_already() -> None:
     memory = block()
     memory.unlink()
     assert clean(memory).outcome == "already unlinked"
+
+
+@HOWS
+@pytest.mark.parametrize("closed", ["before", "after", "never"])
+@pytest.mark.parametrize("unlinked", [True, False])
+def test_a_later_block_of_the_same_name_is_not_unlinked(
+    how: str, closed: str, unlinked: bool
+) -> None:
+    """`closed` by the app before the library has seen the block, afterwards, or not at all."""
+    name = f"mpclean_{os.getpid()}_{how}_{closed}_{unlinked}"
+    first, registry = SharedMemory(name, create=True, size=1000), Registry()
+    other = block()  # Something is mapped, so that closed ones are looked for.
+    if closed == "before":
+        first.close()
+    found = registry.register(first) if how == "registered" else _shutdown.find_unregistered()
+    if closed == "after":
+        first.close()
+    if unlinked:
+        first.unlink()
+        make = "from multiprocessing.shared_memory import *; SharedMemory({!r}, True, 1000)"
+        with_no_tracker = "import multiprocessing.resource_tracker as t; t.register = print;"
+        subprocess.run([sys.executable, "-c", with_no_tracker + make.format(name)], check=True)
+    registry.clean(TIMEOUT, discover=how == "discovered")
+    clean(other)
+    del found
+    unseen = how == "discovered" and closed == "before"
+    assert Path(f"/dev/shm/{name}").exists() == (unlinked or unseen)
+    if unlinked or unseen:
+        SharedMemory(name).unlink()
 
 
 def test_shared_memory_of_which_the_app_has_a_view() -> None:

@@ -16,6 +16,7 @@ from asgi_mpclean import _shutdown, mpclean_lifespan
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from asgi_mpclean import CleanupReport
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -110,6 +111,37 @@ def test_told_to_stop_before_it_has_started(way: str) -> None:
     finally:
         signal.signal(signal.SIGTERM, previous)
     assert log == ["enter", "exit", "cleaned", "startup.complete", "shutdown.complete"]
+
+
+@pytest.mark.parametrize("way", ["wrapper", "lifespan"])
+@pytest.mark.parametrize("early", [False, True], ids=["", "before it has started"])
+def test_what_the_app_lets_go_of_in_its_shutdown_is_counted(way: str, early: bool) -> None:
+    """The items are in the pipe, and nothing else in the process knows of the queue any more."""
+    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    reports: list[CleanupReport] = []
+    try:
+        driver = Driver(on_report=reports.append)
+
+        @contextlib.asynccontextmanager
+        async def lifespan(_app: Any) -> AsyncIterator[None]:
+            queue = SPAWN.Queue()
+            queue.put(1)
+            assert queue._reader.poll(20)  # type: ignore[attr-defined]
+            if early:
+                signal.raise_signal(signal.SIGTERM)
+            yield
+            del queue
+
+        app: Any
+        if way == "lifespan":
+            app = Starlette(lifespan=mpclean_lifespan(lifespan, **driver.options))
+        else:
+            app = driver.wrap(Starlette(lifespan=lifespan))
+        signals = [] if early else [signal.SIGTERM]
+        run(driver, app, "asyncio", signals=signals)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert [report.dropped for report in reports] == [1]
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

@@ -102,6 +102,43 @@ def test_a_signal_that_would_kill_cleans_up_first(name: str) -> None:
     assert (status, lines) == (-signum, DELIVERED)
 
 
+@pytest.mark.parametrize(
+    ("module", "function", "made"),
+    [
+        ("_multiprocessing", "SemLock", "ctx.Lock()"),
+        ("_posixshmem", "shm_open", "shared_memory.SharedMemory(create=True, size=10)"),
+        (
+            "multiprocessing.util",
+            "spawnv_passfds",
+            "ctx.Process(target=time.sleep, args=(60,)).start()",
+        ),
+    ],
+)
+def test_what_is_just_being_made_is_finished_and_cleaned_up(
+    module: str, function: str, made: str
+) -> None:
+    """The signal comes when the system has made it, and nothing in Python knows it yet."""
+    body = f"""
+    import {module} as module
+    from multiprocessing import shared_memory
+    queue = asgi_mpclean.register(ctx.Queue())
+    make = module.{function}
+    def make_and_be_killed(*args, **options):
+        module.{function} = make
+        thing = make(*args, **options)
+        say(*(word for word in args if str(word).startswith("/")))
+        os.kill(os.getpid(), signal.SIGTERM)
+        return thing
+    module.{function} = make_and_be_killed
+    thing = {made}
+    while True: time.sleep(60)
+    """
+    status, lines = Script(body).end()
+    assert (status, len(lines)) == (-signal.SIGTERM, 1), lines
+    name = lines[0].strip("/")
+    assert not [path for path in Path("/dev/shm").glob("*") if name and name in path.name]
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_signal_that_would_kill_in_a_lifespan_cleans_up_first(name: str) -> None:
     body = f"""
@@ -251,7 +288,7 @@ def test_with_a_wrapped_app_what_is_not_registered_is_found_at_exit() -> None:
     status, lines = Script(body).end()
     # Not registered, the worker's 999 other results have nobody to go to, which is said.
     assert status == 0
-    assert lines == ["Queue unregistered 1: 999 items dropped", "exit"]
+    assert lines == ["Queue __main__.results: 999 items dropped", "exit"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import sys
@@ -15,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
+from desk import Desk
 
 import asgi_mpclean
-from asgi_mpclean import Process, Registry, _workers
+from asgi_mpclean import Process, Registry, _descendants, _workers
 
 if TYPE_CHECKING:
     from asgi_mpclean import CleanupReport
@@ -30,21 +33,12 @@ def outcome(report: CleanupReport, name: str) -> str:
 
 
 def test_jobs_in_equal_results_and_jobs_out(method: str) -> None:
-    context: Any = multiprocessing.get_context(method)
-    registry = Registry()
-    jobs_left: list[int] = []
-    results_left: list[int] = []
-    jobs = registry.register(context.Queue(), on_item=jobs_left.append)
-    results = registry.register(context.Queue(), on_item=results_left.append)
-    worker = registry.Process(
-        target=workers.echo, args=(jobs, results), ctx=context, stop=lambda: jobs.put(None)
-    )
-    worker.start()
-    for number in range(300):
-        jobs.put(number)
-    first = results.get(timeout=30)
-    report = registry.clean(timeout=20)
-    assert [first, *results_left, *jobs_left] == list(range(300))
+    desk = Desk(method)
+    worker = desk.start(workers.echo, lambda: desk.jobs.put(None))
+    desk.hand_in(300)
+    first = desk.results.get(timeout=30)
+    report = desk.registry.clean(timeout=20)
+    assert [first, *desk.results_left, *desk.jobs_left] == list(range(300))
     assert (report.delivered, report.dropped) == (299, 0)
     assert outcome(report, worker.name) == "joined"
 
@@ -321,3 +315,31 @@ def test_a_worker_ending_between_two_looks_is_no_error() -> None:
     time.sleep(0.05)
     report = registry.clean(timeout=20)
     assert report.joined + report.forced == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="by /proc, which only Linux has")
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_a_worker_outlives_its_fork_server(stubborn: bool, registered: bool) -> None:
+    """As with SIGTERM to a process group: Python then takes all its workers for dead."""
+    context: Any = multiprocessing.get_context("forkserver")
+    registry, got = Registry(), list[int]()
+    results = registry.register(context.Queue(), on_item=lambda item: got.append(item[0]))
+    ready = context.Event()
+    target, args = (
+        (workers.ignore_sigterm, (ready,)) if stubborn else (workers.fill, (results, 300))
+    )
+    made = registry.Process(target=target, args=args, ctx=context)
+    plain = context.Process(target=target, args=args)
+    worker = made if registered else plain
+    worker.start()
+    assert ready.wait(20) if stubborn else results.get(timeout=20)
+    server: Any = multiprocessing.forkserver._forkserver
+    os.kill(server._forkserver_pid, signal.SIGTERM)
+    assert multiprocessing.connection.wait([worker.sentinel], 20)
+    assert _descendants.of_fork_server(worker.pid)
+    report = registry.clean(timeout=2, discover=True)
+    assert worker.exitcode == 255
+    assert not _descendants.of_fork_server(worker.pid)
+    assert report.forced == stubborn
+    assert got == ([] if stubborn else list(range(1, 300)))

@@ -9,12 +9,16 @@ import; where one is missing its `Feature` is off, and the callers use the publi
 from __future__ import annotations
 
 from .features import AVAILABLE, NAMES, Feature, available_features, has_name
+from .making import is_making_something
 from .memory import (
+    believe_name,
     made_shared_memory,
+    note_shared_memory,
     shared_memory_made_here,
     unlink_shared_memory,
 )
 from .pools import (
+    begin_executor_shutdown,
     end_pool_worker,
     executor_calls,
     executor_futures,
@@ -22,6 +26,7 @@ from .pools import (
     executor_processes,
     fail_jobs,
     free_pool,
+    is_waited_for,
     job_of,
     live_executors,
     manager_process,
@@ -37,6 +42,8 @@ from .pools import (
 from .processes import (
     ContextProcess,
     at_process_exit,
+    before_threads_are_joined,
+    ended_children,
     is_child,
     remove_files,
     run_exit_functions,
@@ -81,11 +88,15 @@ __all__ = [
     "at_process_exit",
     "available_features",
     "backlog_size",
+    "before_threads_are_joined",
+    "begin_executor_shutdown",
+    "believe_name",
     "belongs_to_executor",
     "close",
     "close_pipe",
     "dumps",
     "end_pool_worker",
+    "ended_children",
     "executor_calls",
     "executor_futures",
     "executor_outcome",
@@ -101,6 +112,8 @@ __all__ = [
     "has_readable_pipes",
     "is_child",
     "is_closed",
+    "is_making_something",
+    "is_waited_for",
     "items_in_flight",
     "job_of",
     "leave_feeder",
@@ -110,6 +123,7 @@ __all__ = [
     "manager_process",
     "never_put",
     "note_fork",
+    "note_shared_memory",
     "note_tracker",
     "pool_is_busy",
     "pool_is_terminated",

@@ -47,6 +47,7 @@ class Feature(str, enum.Enum):
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
     SHARED_MEMORY = "know who made a block of shared memory"
+    JOINING = "run something before Python waits for threads and executors"
     HELPERS = "end the resource tracker, the fork server and their folder"
 
 
@@ -92,7 +93,7 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_queues.Queue, "_finalize_join"),
         (threading.Thread, "_args"),
     ),
-    Feature.CHILDREN: ((_process.BaseProcess, "_parent_pid"),),
+    Feature.CHILDREN: ((_process, "_children"), (_process.BaseProcess, "_parent_pid")),
     Feature.FRAMES: ((sys, "_current_frames"), (threading, "_active")),
     Feature.JOINERS: (
         (_queues.JoinableQueue, "_cond"),
@@ -118,13 +119,19 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (concurrent.futures.ProcessPoolExecutor, "_call_queue"),
         (concurrent.futures.ProcessPoolExecutor, "_broken"),
         (concurrent.futures.ProcessPoolExecutor, "_shutdown_thread"),
+        (concurrent.futures.ProcessPoolExecutor, "_shutdown_lock"),
+        (concurrent.futures.ProcessPoolExecutor, "_cancel_pending_futures"),
+        (concurrent.futures.ProcessPoolExecutor, "_executor_manager_thread"),
+        (concurrent.futures.ProcessPoolExecutor, "_executor_manager_thread_wakeup"),
         (concurrent.futures.process, "_threads_wakeups"),
     ),
     Feature.MANAGERS: ((multiprocessing.managers.BaseManager, "_process"),),
     Feature.SHARED_MEMORY: (
+        (multiprocessing.shared_memory.SharedMemory, "_fd"),
         (multiprocessing.shared_memory.SharedMemory, "_flags"),
         (multiprocessing.shared_memory.SharedMemory, "_name"),
     ),
+    Feature.JOINING: ((threading, "_register_atexit"),),
     Feature.HELPERS: (
         (_forkserver, "_forkserver"),
         (_forkserver.ForkServer, "_forkserver_alive_fd"),

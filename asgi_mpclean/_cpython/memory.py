@@ -6,6 +6,8 @@ import contextlib
 import gc
 import multiprocessing.shared_memory
 import os
+import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,18 @@ from . import semaphores
 from .features import AVAILABLE, Feature
 
 try:
-    from _posixshmem import shm_unlink as _shm_unlink  # type: ignore[import-not-found]  # no stub
-except ImportError:  # Windows frees it with its last user.
-    _shm_unlink = None
+    import _posixshmem  # type: ignore[import-not-found]  # no stub
+except ImportError:  # pragma: no cover - Windows frees it with its last user
+    _posixshmem = None
 
 FOLDER = "/dev/shm/"  # noqa: S108 - where Linux keeps it
 SHARED_MEMORY = multiprocessing.shared_memory.SharedMemory
+# The names that Python itself makes up; nobody else comes to one of them by chance.
+RANDOM_NAME = re.compile(r"/?psm_[0-9a-f]{8}")
+
+# Device and inode, which tell a block from a later one of the same name.
+Identity = tuple[int, int]
+_identities: weakref.WeakKeyDictionary[Any, Identity] = weakref.WeakKeyDictionary()
 
 
 def made_shared_memory(block: Any) -> bool:
@@ -26,19 +34,67 @@ def made_shared_memory(block: Any) -> bool:
     return Feature.SHARED_MEMORY in AVAILABLE and bool(block._flags & os.O_CREAT)
 
 
+def note_shared_memory(block: Any) -> bool:
+    """Remember which memory is meant by the name of `block`; tells whether that is known.
+
+    An open block tells by itself, one that the app has closed does not any more.
+    """
+    if block not in _identities:
+        identity = _identity(getattr(block, "_fd", -1))
+        if identity is not None:
+            _identities[block] = identity
+    return block in _identities
+
+
+def believe_name(block: Any) -> None:
+    """Take what has the name of `block` now for its memory, as it is closed and cannot tell."""
+    identity = _identity_by_name(block)
+    if identity is not None:
+        _identities.setdefault(block, identity)
+
+
+def _identity(fd: int) -> Identity | None:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _identity_by_name(block: Any) -> Identity | None:
+    if _posixshmem is None:
+        return None
+    try:
+        fd = _posixshmem.shm_open(block._name, os.O_RDONLY, mode=0)
+    except OSError:
+        return None
+    try:
+        return _identity(fd)
+    finally:
+        os.close(fd)
+
+
+def _is_replaced(block: Any) -> bool:
+    """Tell whether the name of `block` is another block's now, as the app has unlinked ours."""
+    known, found = _identities.get(block), _identity_by_name(block)
+    return known is not None and found is not None and known != found
+
+
 def unlink_shared_memory(block: Any) -> bool:
     """Unlink `block` and tell the resource tracker; tells whether it was still there.
 
     Lock-free as `unlink` of semaphores is, and for the same reason.
     """
-    if _shm_unlink is None or Feature.TRACKER not in AVAILABLE:
+    if _is_replaced(block):
+        return False  # And the tracker may know the name for the other one.
+    if _posixshmem is None or Feature.TRACKER not in AVAILABLE:
         with contextlib.suppress(FileNotFoundError):
             block.unlink()
             return True
         return False
     found = True
     try:
-        _shm_unlink(block._name)
+        _posixshmem.shm_unlink(block._name)
     except OSError:
         found = False
     if is_tracked(block):
@@ -56,12 +112,15 @@ def shared_memory_made_here() -> list[Any]:
     """Return each tracked block of shared memory that this process made and still refers to.
 
     Python keeps no list of them, and looking through all objects takes its time: that is done only
-    if some are mapped. A child by fork cannot tell its own from those it inherited.
+    if some are mapped. A child by fork cannot tell its own from those it inherited. One that was
+    closed before anybody has seen it open, by a name that anybody can use, is left to Python: it
+    may have been unlinked as well, and the name be another's.
     """
     if Feature.SHARED_MEMORY not in AVAILABLE or semaphores.was_forked() or not _is_any_mapped():
         return []
     blocks = [thing for thing in gc.get_objects() if issubclass(type(thing), SHARED_MEMORY)]
-    return [block for block in blocks if made_shared_memory(block) and is_tracked(block)]
+    blocks = [block for block in blocks if made_shared_memory(block) and is_tracked(block)]
+    return [b for b in blocks if note_shared_memory(b) or RANDOM_NAME.fullmatch(b._name)]
 
 
 def _is_any_mapped() -> bool:

@@ -10,6 +10,7 @@ import multiprocessing.util
 import os
 import pickletools
 import queue
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
@@ -43,6 +44,16 @@ def live_executors() -> list[Any]:
     threads = [thread for thread in list(wakeups) if thread.is_alive()]
     executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
     return [executor for executor in executors if executor is not None]
+
+
+def is_waited_for() -> bool:
+    """Tell whether Python waits at its exit for threads that are not those of executors."""
+    managers = set(getattr(concurrent.futures.process, "_threads_wakeups", ()))
+    return any(
+        not thread.daemon and thread not in managers
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread()
+    )
 
 
 def started_elsewhere(resource: Any) -> bool:
@@ -150,6 +161,29 @@ def executor_futures(executor: Any) -> list[concurrent.futures.Future[Any]]:
 def executor_calls(executor: Any) -> Any | None:
     """Return the queue from which the workers of a `ProcessPoolExecutor` take their jobs."""
     return executor._call_queue if Feature.EXECUTORS in AVAILABLE else None
+
+
+def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
+    """Have a `ProcessPoolExecutor` cancel what it has not begun, without waiting for the rest.
+
+    What its own `shutdown` does first; the waiting cannot be interrupted: up to Python 3.12, the
+    interpreter would take the thread that was waited for to have ended.
+
+    Returns:
+        The thread that ends when the executor has.
+    """
+    if Feature.EXECUTORS not in AVAILABLE:
+        executor.shutdown(wait=False, cancel_futures=True)
+        return None
+    # Its own thread holds the lock while it does no more than look around.
+    locked = executor._shutdown_lock.acquire(timeout=LOCKED)
+    executor._cancel_pending_futures = executor._shutdown_thread = True
+    if executor._executor_manager_thread_wakeup is not None:
+        executor._executor_manager_thread_wakeup.wakeup()
+    if locked:
+        executor._shutdown_lock.release()
+    thread: threading.Thread | None = executor._executor_manager_thread
+    return thread
 
 
 def executor_outcome(executor: Any) -> str:

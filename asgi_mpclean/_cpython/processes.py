@@ -11,6 +11,7 @@ import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from .features import AVAILABLE, Feature
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_process: Any = multiprocessing.process
+_threading: Any = threading
 _util: Any = multiprocessing.util
 
 
@@ -31,6 +34,14 @@ def is_child(process: Any) -> bool:
     except (AssertionError, ValueError):
         return False
     return True
+
+
+def ended_children() -> list[Any]:
+    """Return the children that `multiprocessing.active_children` is going to forget now."""
+    if Feature.CHILDREN not in AVAILABLE:
+        return []
+    children: set[Any] = _process._children
+    return [child for child in children.copy() if child.exitcode is not None]
 
 
 def run_exit_functions() -> None:
@@ -58,6 +69,17 @@ def at_process_exit(callback: Callable[[], None]) -> None:
 
 
 _finalizer_of: int | None = None
+
+
+def before_threads_are_joined(callback: Callable[[], None]) -> None:
+    """Call `callback` when the main thread has ended, before Python waits for any other.
+
+    To be called after the import of `concurrent.futures.process`, which waits there for all the
+    jobs of executors: the last one registered is the first to run.
+    """
+    if Feature.JOINING in AVAILABLE:
+        with contextlib.suppress(RuntimeError):  # The main thread has ended already.
+            _threading._register_atexit(callback)
 
 
 def remove_files(timeout: float) -> None:

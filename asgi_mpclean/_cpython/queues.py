@@ -120,17 +120,15 @@ def feeder_is_idle(queue: Any, wait: float) -> bool | None:
     Returns:
         None if that cannot be told, as the lock could not be had.
     """
-    if feeder(queue) is None:
+    if getattr(queue, "_thread", None) is None:
         return True
     notempty = getattr(queue, "_notempty", None)
-    if Feature.FEEDER not in AVAILABLE or notempty is None:
-        return None
-    if not notempty.acquire(timeout=max(wait, 0.0)):
-        return None
-    try:
-        return bool(notempty._waiters) and not queue._buffer
-    finally:
+    idle = None
+    if Feature.FEEDER in AVAILABLE and notempty is not None and notempty.acquire(timeout=wait):
+        idle = bool(notempty._waiters) and not queue._buffer
         notempty.release()
+    # Asked last, as that takes longer.
+    return True if idle or feeder(queue) is None else idle
 
 
 def is_closed(queue: Any) -> bool:

@@ -59,15 +59,12 @@ class Snapshot:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._finalizers: dict[str, Any] = {}
-        self._made_here: set[int] = set()
+        self._made_here: set[int] | None = None
         if Feature.SEMAPHORES in AVAILABLE:
+            pid, cleanup = self._pid, _sync.SemLock._cleanup
             for finalizer in list(_util._finalizer_registry.values()):
-                if finalizer._callback is _sync.SemLock._cleanup and finalizer._pid == self._pid:
+                if finalizer._callback is cleanup and finalizer._pid == pid:
                     self._finalizers[finalizer._args[0]] = finalizer
-        if Feature.DISCOVERY in AVAILABLE:
-            self._made_here = {
-                key[1] for key in list(_util._afterfork_registry.data) if key[0] >= _inherited_below
-            }
 
     @property
     def names(self) -> set[str]:
@@ -86,7 +83,13 @@ class Snapshot:
         if name is not None and name in self._finalizers:
             return True
         # Without a name it came from the fork context, where a copy is inherited, never unpickled.
-        return name is None and id(semaphores[0]) in self._made_here
+        return name is None and id(semaphores[0]) in self._objects_made_here()
+
+    def _objects_made_here(self) -> set[int]:
+        if self._made_here is None:
+            known = list(_util._afterfork_registry.data) if Feature.DISCOVERY in AVAILABLE else ()
+            self._made_here = {key[1] for key in known if key[0] >= _inherited_below}
+        return self._made_here
 
     def claim(self, names: Iterable[str]) -> list[str]:
         """Return those of `names` that are ours to unlink, each to one caller only."""
@@ -183,9 +186,10 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
     batch = b""
     # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
     known = known and len(_tracker_pids) <= 1
-    commands = ("UNREGISTER",) if known else ("REGISTER", "UNREGISTER")
     for name in names:
-        line = "".join(f"{command}:{name}:{kind}\n" for command in commands).encode()
+        line = f"UNREGISTER:{name}:{kind}\n".encode()
+        if not known:
+            line = f"REGISTER:{name}:{kind}\n".encode() + line
         if len(batch) + len(line) > ATOMIC_WRITE:
             _write(fd, batch)
             batch = b""
@@ -194,5 +198,7 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
 
 
 def _write(fd: int, batch: bytes) -> None:
-    with contextlib.suppress(OSError):  # A tracker that is gone has nothing to forget.
+    try:  # noqa: SIM105 - quicker
         os.write(fd, batch)
+    except OSError:
+        pass  # A tracker that is gone has nothing to forget.

@@ -1,0 +1,119 @@
+"""The plain end of a script that has an executor: Python itself would wait for all of its jobs."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import threading
+import time
+from typing import Any
+
+import pytest
+import workers
+from test_signals import DELIVERED, Script
+
+from asgi_mpclean import Registry, _cpython
+from asgi_mpclean._check.server import eventually
+from asgi_mpclean._cpython import AVAILABLE, Feature
+
+# One job in hand, and more than could be done in the time of a test. Its end is told by the report.
+EXECUTOR = """
+import concurrent.futures, tempfile
+logging.disable()
+def tell(report):
+    for e in report.resources:
+        say(e.kind, e.outcome, "some cancelled" if e.cancelled > 40 else e.cancelled)
+asgi_mpclean._shutdown.set_policy(
+    asgi_mpclean._shutdown.Policy(timeout={timeout}, discover_at_exit={discover}, on_report=tell)
+)
+executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=ctx)
+folder = tempfile.mkdtemp()
+jobs = [
+    executor.submit(workers.begin_and_sleep, folder + "/" + str(number), {seconds})
+    for number in range(50)
+]
+while not os.path.exists(folder + "/0"): time.sleep(0.01)
+"""
+REGISTER = "asgi_mpclean.register(executor)\n"
+QUEUE = "queue = mail()\n"
+# It has a thread that Python waits for, and that uses a queue once the executor has ended.
+THREAD = """
+def put_late():
+    while not jobs[-1].cancelled(): time.sleep(0.01)
+    queue.put("late")
+    time.sleep(0.5)
+threading.Thread(target=put_late).start()
+"""
+ENDED, FORCED = (f"ProcessPoolExecutor {how} some cancelled" for how in ("closed", "terminated"))
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds", "discover", "expected"),
+    [
+        (REGISTER, 0.5, False, [ENDED]),
+        (REGISTER, 600, False, [FORCED]),
+        ("", 0.5, True, [ENDED]),
+        (REGISTER + QUEUE, 0.5, False, [*DELIVERED, ENDED, "Queue closed 0"]),
+        (
+            REGISTER + QUEUE + THREAD,
+            0.5,
+            False,
+            [ENDED, *DELIVERED, "item late", "Queue closed 0"],
+        ),
+    ],
+    ids=["registered", "a long job", "discovered", "a queue as well", "and a thread"],
+)
+def test_the_jobs_of_an_executor_do_not_hold_up_the_exit(
+    body: str, seconds: float, discover: bool, expected: list[str]
+) -> None:
+    options = {"timeout": 4, "discover": discover, "seconds": seconds}
+    began = time.monotonic()
+    status, lines = Script(EXECUTOR.format(**options) + body).end(50)
+    assert (status, lines) == (0, expected)
+    assert time.monotonic() - began < 25  # All the jobs would take longer.
+
+
+def test_an_executor_that_is_not_registered_is_left_to_python() -> None:
+    options = {"timeout": 4, "discover": False, "seconds": 0.01}
+    body = EXECUTOR.format(**options) + 'atexit.register(lambda: say(jobs[-1].done(), "done"))\n'
+    assert Script(body).end() == (0, ["True done"])
+
+
+def test_without_the_feature_nothing_is_done_before_python_waits() -> None:
+    registered: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
+    before = list(registered)
+    AVAILABLE.discard(Feature.JOINING)
+    try:
+        _cpython.before_threads_are_joined(lambda: None)
+    finally:
+        AVAILABLE.add(Feature.JOINING)
+    assert registered == before
+    _cpython.before_threads_are_joined(lambda: None)
+    assert len(registered) == len(before) + 1
+    del registered[-1]
+
+
+@pytest.mark.parametrize("feature", [None, Feature.EXECUTORS], ids=str)
+def test_without_threads_an_executor_is_shut_down_all_the_same(
+    feature: Feature | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    registry, spawn = Registry(), multiprocessing.get_context("spawn")
+    executor = registry.register(concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn))
+    jobs = [executor.submit(workers.begin_and_sleep, str(tmp_path / "job"), 0.2) for _ in range(20)]
+    while not (tmp_path / "job").exists():
+        time.sleep(0.01)
+    monkeypatch.setattr("asgi_mpclean._callbacks.Caller._start_thread", lambda _self: False)
+    if feature is not None:
+        AVAILABLE.discard(feature)
+    try:
+        registry.clean(4)
+    finally:
+        AVAILABLE.update(() if feature is None else (feature,))
+    # To `wait` for them would be in vain: it does not see what a shutdown has cancelled.
+    for job in jobs:
+        with contextlib.suppress(concurrent.futures.CancelledError):
+            job.result(20)
+    assert not jobs[0].cancelled()
+    assert eventually(lambda: not multiprocessing.active_children(), 20)
+    assert jobs[-1].cancelled()
