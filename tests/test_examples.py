@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Server, eventually
+
+from asgi_mpclean._check.server import Server, eventually
 
 if TYPE_CHECKING:
-    from harness import Outcome
+    from asgi_mpclean._check.outcome import Outcome
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SOON = 3.0

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
-from harness import eventually
 
 import asgi_mpclean
 from asgi_mpclean import Registry
+from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython import AVAILABLE, Feature
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def test_stop_decides_what_becomes_of_the_jobs(kind: str) -> None:
 
 def test_the_jobs_of_a_map_are_cancelled_one_by_one(tmp_path: Path) -> None:
     group = Group("Pool")
-    group.begun(tmp_path, workers.begin_and_sleep, 0.5)
+    group.begun(tmp_path, workers.begin_and_sleep, 2)
     result = group.resource.map_async(abs, range(5000), chunksize=1)
     lazy = group.resource.imap(abs, range(10))
     assert clean(group, "registered").cancelled >= 5000

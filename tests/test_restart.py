@@ -9,7 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from proc import adopt_orphans
+
+from asgi_mpclean._check.processes import adopt_orphans
 
 NEXT = Path(__file__).with_name("next_image.py")
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
-from harness import eventually
 
 from asgi_mpclean import Registry, _descendants
+from asgi_mpclean._check.server import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

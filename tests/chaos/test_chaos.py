@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults import FAULTS, METHODS
-from harness import Outcome, Server, can_unshare
+
+from asgi_mpclean._check.server import Server
+from asgi_mpclean._check.shm import can_unshare
 
 if TYPE_CHECKING:
     from conftest import ChaosLog
+
+    from asgi_mpclean._check.outcome import Outcome
 
 SCRIPT = Path(__file__).with_name("chaos_round.py")
 PATIENCE = 120.0

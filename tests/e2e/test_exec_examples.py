@@ -12,8 +12,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from harness import Server, eventually
-from proc import descendants
+
+from asgi_mpclean._check.processes import descendants
+from asgi_mpclean._check.server import Server, eventually
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm"),

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Server, eventually
+
+from asgi_mpclean._check.server import Server, eventually
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm"),

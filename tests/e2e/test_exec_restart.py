@@ -8,9 +8,14 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from harness import Outcome, Server, eventually
+
+from asgi_mpclean._check.server import Server, eventually
+
+if TYPE_CHECKING:
+    from asgi_mpclean._check.outcome import Outcome
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm"),
@@ -100,7 +105,7 @@ def test_a_signal_before_the_restart_ends_it_for_good(signum: int, tmp_path: Pat
         outcome = server.finish()
         under_way.exception(10)
     assert "start 1" not in outcome.output
-    assert outcome.semaphores == ()
+    assert outcome.left == ()
     assert outcome.orphans == ()
     assert [number for _, number in items(tmp_path)] == list(range(ITEMS))
 
@@ -111,7 +116,7 @@ def test_by_spawn_another_process_begins_and_the_old_one_ends_clean(tmp_path: Pa
         assert server.request("/restart/spawn/loop") == "restarting"
         server.wait_for_text("start 1")
         assert eventually(server._ended.is_set, 10)
-        assert eventually(server._answers, 10)
+        assert eventually(server.answers, 10)
         os.killpg(server.pid, signal.SIGTERM)
         server.wait_for_text("lifespan ended 1")
         assert eventually(lambda: not server.descendants(), 10)

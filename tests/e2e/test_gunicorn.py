@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Server, eventually
+
+from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.stops import terminate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import Outcome
+    from asgi_mpclean._check.outcome import Outcome
 
     Stop = Callable[[Server], None]
 
@@ -30,12 +32,7 @@ def ctrl_c(server: Server) -> None:
     server.interrupt()
 
 
-def sigterm(server: Server) -> None:
-    """Send SIGTERM to the master, which passes it on."""
-    server.signal(signal.SIGTERM)
-
-
-stopped_by = pytest.mark.parametrize("stop", [ctrl_c, sigterm])
+stopped_by = pytest.mark.parametrize("stop", [ctrl_c, terminate])
 
 
 def gunicorn(*options: str, library: bool = True) -> Server:
@@ -66,7 +63,7 @@ def delivered(outcome: Outcome) -> dict[int, list[int]]:
     return found
 
 
-@pytest.mark.parametrize("stop", [pytest.param(ctrl_c, marks=pytest.mark.smoke), sigterm])
+@pytest.mark.parametrize("stop", [pytest.param(ctrl_c, marks=pytest.mark.smoke), terminate])
 def test_the_master_owns_what_was_preloaded(stop: Stop) -> None:
     with gunicorn("--preload") as server:
         wait_for_workers(server)
@@ -119,11 +116,26 @@ def test_the_status_is_that_of_gunicorn_alone(stop: Stop, options: list[str]) ->
     assert statuses[0] == statuses[1]
 
 
+def test_a_quick_shutdown_leaves_workers_no_time_to_be_stubborn() -> None:
+    """Told twice, gunicorn kills after two seconds, and a clean-up takes up to five."""
+    words = "stubborn:app --worker-class uvicorn_worker.UvicornWorker --bind 127.0.0.1:{port}"
+    env = {"MPC_PROCESS": "library", "MPC_STOP": "1"}
+    with Server(sys.executable, "-m", "gunicorn", *words.split(), cwd=APPS, env=env) as server:
+        server.wait_for_text("worker ready")
+        server.wait_until_ready()
+        server.signal_group(signal.SIGTERM)
+        server.wait_for_text("Shutting down")
+        server.interrupt()
+        outcome = server.finish()
+    assert "Quick shutdown requested" in outcome.output
+    assert outcome.faults == [], outcome.output
+
+
 @stopped_by
 def test_without_the_library_each_worker_leaks(stop: Stop) -> None:
     with gunicorn(library=False) as server:
         wait_for_workers(server)
         stop(server)
         outcome = server.finish()
-    assert len(outcome.semaphores) == 0
+    assert len(outcome.left) == 0
     assert outcome.output.count("There appear to be 6 leaked semaphore") == WORKERS

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import Server
+
+from asgi_mpclean._check.server import Server
+from asgi_mpclean._check.stops import terminate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import Outcome
+    from asgi_mpclean._check.outcome import Outcome
 
     Stop = Callable[[Server], None]
 
@@ -40,12 +42,7 @@ def ctrl_c(server: Server) -> None:
     server.interrupt()
 
 
-def sigterm(server: Server) -> None:
-    """Send SIGTERM to the server alone."""
-    server.signal(signal.SIGTERM)
-
-
-stopped_by = pytest.mark.parametrize("stop", [ctrl_c, sigterm])
+stopped_by = pytest.mark.parametrize("stop", [ctrl_c, terminate])
 
 
 def items(outcome: Outcome) -> list[int]:
@@ -71,7 +68,7 @@ def run_app(name: str, folder: Path, *, reload: bool = False, library: bool = Tr
     return Server(*COMMAND, sys.executable, name, cwd=folder, env=env, library=library)
 
 
-@pytest.mark.parametrize("stop", [pytest.param(ctrl_c, marks=pytest.mark.smoke), sigterm])
+@pytest.mark.parametrize("stop", [pytest.param(ctrl_c, marks=pytest.mark.smoke), terminate])
 @pytest.mark.parametrize("reload", [False, True], ids=["plain", "reload"])
 def test_run_delivers_the_backlog_and_leaves_nothing(
     tmp_path: Path, stop: Stop, *, reload: bool
@@ -101,7 +98,9 @@ def test_run_ends_with_the_status_of_nicegui_alone(
     assert ends[0] == ends[1]
 
 
-@pytest.mark.parametrize(("reload", "stop"), [(False, sigterm), (True, ctrl_c), (True, sigterm)])
+@pytest.mark.parametrize(
+    ("reload", "stop"), [(False, terminate), (True, ctrl_c), (True, terminate)]
+)
 def test_run_without_the_library_leaks(tmp_path: Path, stop: Stop, *, reload: bool) -> None:
     with run_app("nicegui_page.py", tmp_path, reload=reload, library=False) as server:
         server.wait_until_ready()

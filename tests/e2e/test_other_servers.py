@@ -107,6 +107,18 @@ def test_no_job_and_no_result_is_lost(case: Case, tmp_path: Path) -> None:
 
 
 @cases(
+    Case("full_results", CTRL_C, NO_DAEMONS, server="hypercorn", registered=False, worker="plain"),
+)
+def test_what_nobody_registered_is_counted_where_no_signal_tells(
+    case: Case, tmp_path: Path
+) -> None:
+    """hypercorn's main process tells its workers to stop, which ignore CTRL-C."""
+    outcome, account = run(case, tmp_path)
+    check(case, outcome)
+    assert sum(account.total("dropped")) == JOBS
+
+
+@cases(
     Case("stubborn", CTRL_C, server="gunicorn", timeout=2),
     Case("stubborn", SIGTERM, server="granian", worker="plain", timeout=2),
 )

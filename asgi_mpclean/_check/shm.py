@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proc import mapped_inodes
+from .processes import mapped_inodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ def can_unshare() -> bool:
     """Whether a process can be given a ``/dev/shm`` of its own: root, and not confined."""
     if os.geteuid() != 0 or not shutil.which("unshare"):
         return False
-    with tempfile.TemporaryDirectory(prefix="mpc-e2e-", dir=SHM) as folder:
+    with tempfile.TemporaryDirectory(prefix="mpclean-", dir=SHM) as folder:
         command = [*unshared(Path(folder)), "true"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -41,7 +41,7 @@ class SharedMemory:
 
     def __init__(self, *, private: bool) -> None:
         """Make the folder that will be mounted, if any, and note what others have there."""
-        self.folder = Path(tempfile.mkdtemp(prefix="mpc-e2e-", dir=SHM)) if private else None
+        self.folder = Path(tempfile.mkdtemp(prefix="mpclean-", dir=SHM)) if private else None
         self._before = {entry.inode() for entry in os.scandir(SHM)}
         self._mapped: set[int] = set()
 

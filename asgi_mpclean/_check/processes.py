@@ -35,12 +35,17 @@ class Descendant:
     command: str
 
     @property
+    def is_tracker(self) -> bool:
+        """Whether it is a resource tracker."""
+        return TRACKER in self.command
+
+    @property
     def is_orphan(self) -> bool:
         """Whether it should not outlive the server, as only the resource tracker may.
 
         A process that is just ending has lost its command line before it becomes a zombie.
         """
-        return not self.zombie and bool(self.command) and TRACKER not in self.command
+        return not self.zombie and bool(self.command) and not self.is_tracker
 
     def __str__(self) -> str:
         """Return the pid and the command line."""
@@ -94,3 +99,13 @@ def watched_inodes(pids: Iterable[int]) -> set[int]:
             for fdinfo in (PROC / str(pid) / "fdinfo").iterdir():
                 inodes.update(int(inode, 16) for inode in watch.findall(fdinfo.read_bytes()))
     return inodes
+
+
+def cpu_ticks(pids: Iterable[int]) -> int:
+    """Return the processor time that the processes have used, in clock ticks."""
+    ticks = 0
+    for pid in pids:
+        _, _, stat = read_proc(pid, "stat").rpartition(b") ")
+        if fields := stat.split():
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks

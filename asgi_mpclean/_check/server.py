@@ -9,82 +9,39 @@ a ``/dev/shm`` of its own; what is found there afterwards is the server's and no
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import http.client
 import os
 import pty as pseudo_terminal
-import re
 import signal
-import socket
 import subprocess
 import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, TypeVar
 
-from output import Output
-from proc import Descendant, adopt_orphans, descendants, watched_inodes
-from shm import SHM, SharedMemory, can_unshare
+from .errors import ServerError
+from .net import ask, free_port, listening_ports
+from .outcome import TRACEBACK, WARNING, Outcome
+from .output import Output
+from .processes import Descendant, adopt_orphans, descendants, watched_inodes
+from .shm import SharedMemory, can_unshare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
     from typing_extensions import Self
 
-__all__ = ["SHM", "Outcome", "Server", "can_unshare", "eventually", "free_port"]
-
 T = TypeVar("T")
+
+MARK = "ASGI_MPCLEAN_RUN"
+"""The environment variable by which the processes of a run are known."""
 
 ORPHAN_GRACE = 1.0
 """Seconds that a child may outlive the server before it counts as an orphan."""
 
 TRACKER_GRACE = 2.0
 """Seconds for the resource tracker, which prints last, to end after the server."""
-
-WARNING = re.compile(r"There appear to be \d+|UserWarning: resource_tracker:")
-TRACEBACK = "Traceback (most recent call last)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a server ended and what it left.
-
-    Attributes:
-        status: The exit code, or the negative number of the signal that killed it.
-        seconds: From the last signal sent (from the start, if none was) to the exit.
-        output: All of stdout and stderr, in the order written, up to the end of the tracker.
-        semaphores: Names left in ``/dev/shm`` when all that ends by itself had ended.
-        orphans: ``"pid command line"`` of each descendant that outlived the server; the resource
-            tracker and zombies are none. The harness has killed them since.
-        warnings: The lines in which the resource tracker complains.
-        tracebacks: How many tracebacks were printed.
-        hung: Whether the harness had to kill the server.
-    """
-
-    status: int
-    seconds: float
-    output: str
-    semaphores: tuple[str, ...] = ()
-    orphans: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    tracebacks: int = 0
-    hung: bool = False
-
-    @property
-    def faults(self) -> list[str]:
-        """Everything that a clean exit does not leave, in words; empty when it was clean."""
-        faults = []
-        if self.hung:
-            faults.append(f"hung: killed {self.seconds:.1f} s after the last signal")
-        if self.semaphores:
-            faults.append(f"{len(self.semaphores)} semaphores left: {', '.join(self.semaphores)}")
-        faults.extend(f"orphan: {orphan}" for orphan in self.orphans)
-        faults.extend(f"warning: {warning}" for warning in self.warnings)
-        if self.tracebacks:
-            faults.append(f"{self.tracebacks} tracebacks")
-        return faults
 
 
 def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.02) -> T:
@@ -104,24 +61,18 @@ def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.0
     return answer
 
 
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Server:
     """A server process, from its start to the last trace of it; use it in a ``with`` block.
 
     Args:
-        command: The program and its arguments; ``{port}`` stands for the port.
+        command: The program and its arguments; ``{port}`` stands for the port. Without it the
+            server is found by the port that its processes listen on.
         cwd: The folder to run it in.
         env: Environment variables on top of the present ones.
         pty: Whether to give it a terminal, and CTRL-C as a key instead of a signal.
         library: Whether asgi_mpclean shall work; if not, the same app shows what happens without.
         private_shm: Whether to give it its own ``/dev/shm``; by default if that is possible.
+        port: The port; by default a free one.
     """
 
     def __init__(
@@ -132,11 +83,14 @@ class Server:
         pty: bool = False,
         library: bool = True,
         private_shm: bool | None = None,
+        port: int | None = None,
     ) -> None:
         """Prepare everything; the process starts with the ``with`` block."""
-        self.port = free_port()
-        run = f"MPC_RUN={uuid.uuid4().hex}"
-        self._mark = run.encode()
+        self.port = free_port() if port is None else port
+        self._is_told_its_port = any("{port}" in word for word in command)
+        # The servers that a check starts belong to the check's run, should it be run itself.
+        run = f"{os.environ.get(MARK, '')}{uuid.uuid4().hex}."
+        self._mark = f"{MARK}={run}".encode()
         self._command = [word.replace("{port}", str(self.port)) for word in command]
         self._cwd = cwd
         self._env = {
@@ -146,7 +100,7 @@ class Server:
             "PYTHON_COLORS": "0",
             "NO_COLOR": "1",
             **(env or {}),
-            **dict([run.split("=")]),
+            MARK: run,
         }
         if library:
             self._env.pop("ASGI_MPCLEAN_DISABLE", None)
@@ -155,19 +109,32 @@ class Server:
         self._pty = pty
         self._private_shm = can_unshare() if private_shm is None else private_shm
         self._ended = threading.Event()
+        self.pid = -1
 
     def __enter__(self) -> Self:
         """Start the process."""
         adopt_orphans()
+        # An exception may come in the middle of it: CTRL-C.
+        with contextlib.ExitStack() as undo:
+            self._start(undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def _start(self, undo: contextlib.ExitStack) -> None:
         self._shm = SharedMemory(private=self._private_shm)
+        undo.callback(self._shm.remove)
         prefix = self._shm.command_prefix()
         if self._pty:
             self._keyboard, screen = pseudo_terminal.openpty()
+            undo.callback(os.close, self._keyboard)
             readable, stdin = os.dup(self._keyboard), screen
             prefix = ["setsid", "--ctty", *prefix]
         else:
             readable, screen = os.pipe()
             stdin = subprocess.DEVNULL
+        when_killed = undo.enter_context(contextlib.ExitStack())
+        # Whoever is starting a child while it is killed leaves one more: look until none is left.
+        undo.callback(eventually, self._kill_all, 5)
         try:
             self._process = subprocess.Popen(
                 [*prefix, *self._command],
@@ -181,26 +148,16 @@ class Server:
         finally:
             os.close(screen)
         self.pid = self._process.pid
-        self._last_signal_at = time.monotonic()
+        self._last_signal_at, self._first_signal_at = time.monotonic(), 0.0
         self._output = Output(readable)
+        when_killed.callback(self._output.close)
         self._watcher = threading.Thread(target=self._watch, name="harness-watch", daemon=True)
         self._watcher.start()
-        return self
+        when_killed.callback(self._watcher.join, 5)
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Kill whatever is left, and remove what it left."""
-        # Whoever is starting a child while it is killed leaves one more: look until none is left.
-        eventually(self._kill_all, 5)
-        self._watcher.join(5)
-        self._output.close()
-        if self._pty:
-            os.close(self._keyboard)
-        self._shm.remove()
+        self._undo.close()
 
     def _watch(self) -> None:
         self._process.wait()
@@ -236,6 +193,20 @@ class Server:
         """Everything it has written so far."""
         return self._output.text()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server's own process has ended."""
+        return self._ended.is_set()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit code, or the negative number of a signal; None as long as it runs."""
+        return self._process.returncode if self.has_ended else None
+
+    def pids(self) -> list[int]:
+        """Return the pids of all its living processes but the resource trackers."""
+        return [process.pid for process in self._descendants() if not process.is_tracker]
+
     def descendants(self) -> list[str]:
         """Return ``"pid command line"`` of each living process but the server's own."""
         return [str(process) for process in self._descendants() if process.pid != self.pid]
@@ -249,11 +220,11 @@ class Server:
             count: How many times the text has to be there.
 
         Raises:
-            AssertionError: The text did not come, or the server ended without it.
+            ServerError: The text did not come, or the server ended without it.
         """
         if not self._output.wait_for(text, count, timeout):
             message = f"{text!r} not written {count} times in {timeout} s, but:\n{self.output}"
-            raise AssertionError(message)
+            raise ServerError(message)
         self._observe()
 
     def wait_until_ready(self, timeout: float = 20) -> None:
@@ -263,14 +234,14 @@ class Server:
             timeout: Seconds to wait.
 
         Raises:
-            AssertionError: It did not answer, or ended.
+            ServerError: It did not answer, or ended.
         """
-        if not eventually(lambda: self._ended.is_set() or self._answers(), timeout):
+        if not eventually(lambda: self._ended.is_set() or self.answers(), timeout):
             message = f"no answer in {timeout} s, but:\n{self.output}"
-            raise AssertionError(message)
+            raise ServerError(message)
         if self._ended.is_set():
             message = f"ended with {self._process.returncode}:\n{self.output}"
-            raise AssertionError(message)
+            raise ServerError(message)
         self._observe()
 
     def wait_until_watched(self, folder: Path, timeout: float = 20) -> None:
@@ -283,21 +254,26 @@ class Server:
             timeout: Seconds to wait.
 
         Raises:
-            AssertionError: It does not watch the folder.
+            ServerError: It does not watch the folder.
         """
         inode = folder.stat().st_ino
         if not eventually(
             lambda: inode in watched_inodes(process.pid for process in self._descendants()), timeout
         ):
             message = f"{folder} not watched after {timeout} s, but:\n{self.output}"
-            raise AssertionError(message)
+            raise ServerError(message)
 
-    def _answers(self) -> bool:
-        try:
-            self.request("/", timeout=2)
-        except (OSError, http.client.HTTPException):
-            return False
-        return True
+    def answers(self) -> bool:
+        """Tell whether it answers ``GET /``, be it with an error."""
+        ports = [self.port]
+        if not self._is_told_its_port:
+            ports += listening_ports(process.pid for process in self._descendants())
+        for port in ports:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                ask(port, "GET", "/", timeout=2)
+                self.port = port
+                return True
+        return False
 
     def request(self, path: str, timeout: float = 10) -> str:
         """Return the body that ``GET path`` answers.
@@ -310,12 +286,8 @@ class Server:
             OSError: There is no connection or no answer in time.
             http.client.HTTPException: What answers does not speak HTTP.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().read().decode()
-        finally:
-            connection.close()
+        _status, body = ask(self.port, "GET", path, timeout)
+        return body
 
     @contextlib.contextmanager
     def _sending(self) -> Iterator[None]:
@@ -325,6 +297,7 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             yield
             self._last_signal_at = sent_at
+            self._first_signal_at = self._first_signal_at or sent_at
 
     def interrupt(self) -> None:
         """Press CTRL-C: on the terminal if it has one, else SIGINT to its process group."""
@@ -368,11 +341,13 @@ class Server:
             status=self._process.returncode,
             seconds=max(0.0, self._ended_at - self._last_signal_at),
             output=output,
-            semaphores=self._shm.names(),
+            left=self._shm.names(),
             orphans=tuple(orphans),
             warnings=tuple(line for line in output.splitlines() if WARNING.search(line)),
             tracebacks=output.count(TRACEBACK),
             hung=hung,
+            signalled_at=self._first_signal_at or self._last_signal_at,
+            ended_at=self._ended_at,
         )
         eventually(self._kill_all, 5)
         return outcome

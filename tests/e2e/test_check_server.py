@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import SHM, Outcome, Server, can_unshare, eventually
+
+from asgi_mpclean._check.errors import ServerError
+from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.shm import SHM, can_unshare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from asgi_mpclean._check.outcome import Outcome
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm")
 
@@ -73,7 +78,7 @@ def test_leak_that_the_tracker_tells(private_shm: bool) -> None:
     assert outcome.status == -signal.SIGTERM
     assert len(outcome.warnings) == 1
     assert "There appear to be 3 leaked semaphore" in outcome.warnings[0]
-    assert outcome.semaphores == ()  # the tracker has removed them
+    assert outcome.left == ()  # the tracker has removed them
     assert len(outcome.faults) == 1
 
 
@@ -88,9 +93,9 @@ signal.signal(signal.SIGTERM, stop)
 """
     outcome = run(QUEUE + code + WAIT, private_shm=private_shm)
     assert outcome.warnings == ()
-    assert len(outcome.semaphores) == 3
-    assert outcome.faults == [f"3 semaphores left: {', '.join(outcome.semaphores)}"]
-    assert not [name for name in outcome.semaphores if (SHM / name).exists()]
+    assert len(outcome.left) == 3
+    assert outcome.faults == [f"3 left in /dev/shm: {', '.join(outcome.left)}"]
+    assert not [name for name in outcome.left if (SHM / name).exists()]
 
 
 def test_semaphores_of_others_are_not_counted() -> None:
@@ -130,7 +135,7 @@ def test_orphan_keeps_the_leak_quiet() -> None:
     worker = "multiprocessing.get_context('spawn').Process(target=time.sleep, args=(60,)).start()"
     outcome = run(QUEUE + worker + WAIT)
     assert outcome.warnings == ()
-    assert len(outcome.semaphores) == 3
+    assert len(outcome.left) == 3
     assert len(outcome.orphans) == 1
     assert len(outcome.faults) == 2
 
@@ -207,9 +212,9 @@ def test_a_full_pipe_does_not_stop_the_server() -> None:
 
 def test_output_that_does_not_come_is_told() -> None:
     with Server(sys.executable, "-c", "print('something else')") as server:
-        with pytest.raises(AssertionError, match="something else"):
+        with pytest.raises(ServerError, match="something else"):
             server.wait_for_text("ready")
-        with pytest.raises(AssertionError, match="ended with 0"):
+        with pytest.raises(ServerError, match="ended with 0"):
             server.wait_until_ready()
 
 
