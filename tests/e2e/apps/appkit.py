@@ -12,9 +12,11 @@ import multiprocessing
 import os
 import sys
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import anyio
+import frameworks
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
@@ -22,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from asgi_mpclean import MPCleanLifespan, Process, mpclean_lifespan, register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from multiprocessing.context import SpawnContext
     from multiprocessing.process import BaseProcess
@@ -104,7 +106,10 @@ def pause(variable: str) -> float:
 def import_slowly() -> None:
     """Take as long as the environment says, after telling the test that it begins."""
     announce("importing")
-    time.sleep(pause("MPC_SLOW_IMPORT"))
+    until = time.monotonic() + pause("MPC_SLOW_IMPORT")
+    # A signal that comes just before a sleep begins waits for its end: Python has looked already.
+    while time.monotonic() < until:
+        time.sleep(0.01)
 
 
 async def start_slowly() -> None:
@@ -140,6 +145,12 @@ async def slow(_request: Request) -> PlainTextResponse:
     return PlainTextResponse("late")
 
 
+@asynccontextmanager
+async def no_lifespan(_app: Any) -> AsyncIterator[None]:
+    """Do nothing at start-up and shutdown."""
+    yield
+
+
 async def answer_without_lifespan(scope: Scope, _receive: Receive, send: Send) -> None:
     """Be the smallest ASGI app, one that knows no lifespan."""
     if scope["type"] != "http":
@@ -153,6 +164,10 @@ def build(lifespan: Lifespan | None = None) -> ASGIApp:
     """Return an app with the library attached in the way that the environment says."""
     settings = Settings(timeout=float(os.environ.get("MPC_TIMEOUT", "5")), on_report=account_report)
     routes: list[BaseRoute] = [Route("/", index), Route("/slow", slow)]
+    if os.environ.get("MPC_ATTACHED") == "0":
+        return Starlette(lifespan=lifespan, routes=routes)
+    if framework := os.environ.get("MPC_FRAMEWORK"):
+        return frameworks.build(framework, lifespan or no_lifespan, settings)
     if WRAP == "bare":
         return MPCleanLifespan(answer_without_lifespan, **settings)
     if WRAP == "lifespan":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from appkit import CONTEXT, PAYLOAD, REGISTERED, announce, build, count_as
+from appkit import CONTEXT, PAYLOAD, REGISTERED, account, announce, build, count_as
 
 from asgi_mpclean import register
 
@@ -25,6 +25,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     """Fill the queue."""
     for number in range(ITEMS):
         queue.put((number, PAYLOAD))
+    account(kind="put", count=ITEMS)
     announce("filled")
     yield
 

@@ -7,7 +7,17 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from appkit import CONTEXT, PAYLOAD, REGISTERED, announce, build, count_as, pause, start_worker
+from appkit import (
+    CONTEXT,
+    PAYLOAD,
+    REGISTERED,
+    account,
+    announce,
+    build,
+    count_as,
+    pause,
+    start_worker,
+)
 
 from asgi_mpclean import register
 
@@ -27,6 +37,8 @@ def work(jobs: Jobs, results: Results) -> None:
     announce("worker ready")
     done = 0
     while (job := jobs.get()) is not None:
+        if not REGISTERED:  # A plain worker: a signal that kills it takes this along.
+            account(kind="begun")
         time.sleep(seconds)
         results.put(job)
         done += 1
@@ -46,6 +58,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     worker = start_worker(work, jobs, results, stop=lambda: jobs.put(None))
     for number in range(JOBS):
         jobs.put((number, PAYLOAD))
+    account(kind="put", count=JOBS)
     yield
     del worker
 
