@@ -48,7 +48,7 @@ def _checked_options(
     if registry is not None and not isinstance(registry, Registry):
         msg = f"registry must be an asgi_mpclean.Registry, not {registry!r}"
         raise TypeError(msg)
-    _options.check_callable("on_report", on_report)
+    _options.check_callback("on_report", on_report)
     options = Options(
         registry if registry is not None else default_registry,
         _options.check_timeout(timeout),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import signal
 from typing import TYPE_CHECKING, Any
@@ -66,8 +67,17 @@ def check_signals(signals: Iterable[Any]) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def check_callable(name: str, value: object) -> None:
-    """Raise TypeError if an optional callback cannot be called."""
-    if value is not None and not callable(value):
+def check_callback(name: str, value: object) -> None:
+    """Check an optional callback.
+
+    Raises:
+        TypeError: If it cannot be called, or is a coroutine function, which nobody would await.
+    """
+    if value is None:
+        return
+    if not callable(value):
         msg = f"{name} must be callable, not {value!r}"
+        raise TypeError(msg)
+    if inspect.iscoroutinefunction(value):
+        msg = f"{name} must be a plain function, not the coroutine function {value!r}"
         raise TypeError(msg)

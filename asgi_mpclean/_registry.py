@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import linecache
 import os
@@ -58,7 +59,7 @@ class Registry:
         """Have a resource cleaned up at the end of the app.
 
         In the main thread, this also guards a SIGTERM that nobody handles: it cleans up before it
-        kills. Registering the same resource again replaces its options.
+        kills. Registering the same resource again replaces the options that are given then.
 
         Args:
             resource: Anything that `multiprocessing` makes, of any context: queues, processes,
@@ -88,11 +89,15 @@ class Registry:
         known = self._entries.get(id(resource))
         if known is None:
             self._prune()
-        name = name or (known.name if known else _default_name(resource, kind))
-        # Noted now, as the end is where time counts.
-        semaphores = _cpython.semaphore_names_of(resource) if kind is QUEUE else None
-        self._entries[id(resource)] = Entry(
-            resource, kind, name, on_item, stop, semaphores=semaphores
+            # Noted now, as the end is where time counts.
+            semaphores = _cpython.semaphore_names_of(resource) if kind is QUEUE else None
+            known = Entry(resource, kind, "", semaphores=semaphores)
+        # A new entry, as a clean-up may have begun with the one before.
+        self._entries[id(resource)] = dataclasses.replace(
+            known,
+            name=name or known.name or _default_name(resource, kind),
+            on_item=known.on_item if on_item is None else on_item,
+            stop=known.stop if stop is None else stop,
         )
         if kind is MEMORY:
             _memory.note(resource)
@@ -209,18 +214,11 @@ def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -
         msg = f"name must be a string, not {name!r}"
         raise TypeError(msg)
     for option, value in (("on_item", on_item), ("stop", stop)):
-        if value is None:
-            continue
-        if not callable(value):
-            msg = f"{option} must be callable, not {value!r}"
-            raise TypeError(msg)
-        if option not in kind.options:
+        _options.check_callback(option, value)
+        if value is not None and option not in kind.options:
             fitting = ", ".join(other.name for other in KINDS if option in other.options)
             msg = f"{option}= is for these kinds: {fitting}; what is registered is a {kind.name}"
             raise ValueError(msg)
-        if inspect.iscoroutinefunction(value):
-            msg = f"{option} must be a plain function, not the coroutine function {value!r}"
-            raise TypeError(msg)
 
 
 def _default_name(resource: Any, kind: Kind) -> str:

@@ -317,6 +317,7 @@ def test_servers_take_it_for_an_asgi_3_app() -> None:
         ({"signals": (signal.SIGKILL,)}, ValueError, "signals that can be handled"),
         ({"signals": (999,)}, ValueError, "not 999"),
         ({"on_report": 1}, TypeError, "on_report must be callable, not 1"),
+        ({"on_report": nothing}, TypeError, "not the coroutine function"),
         ({"registry": {}}, TypeError, r"registry must be an asgi_mpclean.Registry, not \{\}"),
     ],
 )

@@ -145,15 +145,28 @@ def test_bad_timeouts(timeout: Any) -> None:
         asgi_mpclean.clean(timeout=timeout)
 
 
-def test_registering_twice_is_one_registration_with_the_later_options() -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"name": "mail"}, {"on_item": "new"}),
+        ({"name": "post", "on_item": "old"}, {"name": "mail", "on_item": "new"}),
+        ({"name": "mail", "on_item": "new"}, {}),
+    ],
+    ids=["more options", "other options", "no options"],
+)
+def test_registering_twice_is_one_registration_with_the_options_given_last(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
     registry = Registry()
-    got: list[int] = []
-    mail = registry.register(SPAWN.Queue(), name="mail")
-    registry.register(mail, on_item=got.append)
+    got: dict[str, list[int]] = {"old": [], "new": []}
+    mail = SPAWN.Queue()
+    for options in (first, second):
+        on_item = got[options["on_item"]].append if "on_item" in options else None
+        registry.register(mail, name=options.get("name"), on_item=on_item)
     mail.put(1)
     report = registry.clean()
     assert [entry.name for entry in report.resources] == ["mail"]
-    assert (got, report.semaphores) == ([1], 3)
+    assert (got, report.semaphores) == ({"old": [], "new": [1]}, 3)
 
 
 def test_registering_from_many_threads() -> None:
