@@ -139,7 +139,8 @@ def global_names(resources: Iterable[object]) -> dict[int, str]:
     names: dict[int, str] = {}
     modules = list(sys.modules.items()) if wanted else []
     for name, module in modules:
-        if isinstance(module, types.ModuleType):
+        # By its type, as cffi's libraries only say that they are modules.
+        if issubclass(type(module), types.ModuleType):
             # Asked in another way, a module that is imported lazily would be imported now.
             variables = object.__getattribute__(module, "__dict__")
             for key, value in list(variables.items()):

@@ -29,7 +29,7 @@ from ._report import CleanupReport, ResourceReport
 from ._workers import TERMINATE_AT, WorkerCloser
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T", QueueCloser, Closer)
 
@@ -134,23 +134,30 @@ class Plan:
 
     def run(self) -> CleanupReport:
         """Do it; returns what was done."""
-        if self.discover:
-            self._discover()
-        self._leave_what_is_worked_off()
-        self._each(QueueCloser.take_backlog, self.queues)
-        self._ask()
-        self._wait_for_workers()
-        self._empty_queues()
-        self._unlink()
-        self._wait_for_delivery()
-        if self.discover:
-            self._unlink_rest()
-        self._close()
-        if self.discover and self.going_away:
-            _cpython.remove_files(FORK_SERVER)
+        for step in self._steps():
+            try:
+                step()
+            except Exception:  # noqa: PERF203 - one that goes wrong does not stop the rest
+                logger.warning("a step of the clean-up failed", exc_info=True)
         self.report.seconds = time.monotonic() - self.start
         self.report.deadline_passed = self.report.seconds > self.timeout
         return self.report
+
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        if self.discover:
+            yield self._discover
+        yield self._leave_what_is_worked_off
+        yield self._take_backlogs
+        yield self._ask
+        yield self._wait_for_workers
+        yield self._empty_queues
+        yield self._unlink
+        yield self._wait_for_delivery
+        if self.discover:
+            yield self._unlink_rest
+        yield self._close
+        if self.discover and self.going_away:
+            yield self._remove_files
 
     def _each(self, step: Callable[[T], object], closers: Iterable[T]) -> list[T]:
         """Take one step with each; one that goes wrong does not stop the rest.
@@ -204,6 +211,9 @@ class Plan:
         worked_off = {id(stop.queue) for stop in stops if isinstance(stop, WorkOff)}
         for queue in self.queues:
             queue.is_left_to_workers = id(queue.queue) in worked_off
+
+    def _take_backlogs(self) -> None:
+        self._each(QueueCloser.take_backlog, self.queues)
 
     def _ask(self) -> None:
         self._each(lambda other: other.ask(), self.others)
@@ -360,6 +370,9 @@ class Plan:
             report.semaphores += len(claimed)
             names += claimed
         _cpython.unlink(names)
+
+    def _remove_files(self) -> None:
+        _cpython.remove_files(FORK_SERVER)
 
     def _unlink_rest(self) -> None:
         snapshot = _cpython.Snapshot()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import sys
 import time
+import types
 from typing import Any
 
 import pytest
 import workers
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _cpython
+from asgi_mpclean import Registry, _cpython, _plan
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -35,6 +37,33 @@ def test_queues_semaphores_and_workers_are_found(method: str) -> None:
     assert report.semaphores == (0 if method == "fork" else 4)
     assert not _cpython.semaphore_names_of(lock) or method != "fork"
     _cpython.close(results, 1)
+
+
+class OnlySaysSo:
+    """Stands among the modules as cffi's libraries do: a module by its word, without a dict."""
+
+    __slots__ = ()
+    __class__: Any = types.ModuleType
+
+
+def test_what_was_lost_is_called_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "a_library", OnlySaysSo())
+    monkeypatch.setattr(sys.modules[__name__], "MAIL", SPAWN.Queue(), raising=False)
+    MAIL.put(1)  # type: ignore[name-defined]  # noqa: F821 - see above
+    report = clean_as_if_going_away()
+    dropped = {entry.name: entry.dropped for entry in report.resources if entry.dropped}
+    assert dropped == {f"{__name__}.MAIL": 1}
+
+
+def test_a_step_that_fails_does_not_stop_the_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_plan, "FINDERS", (None,))
+    registry, got = Registry(), list[int]()
+    registry.register(SPAWN.Queue(), on_item=got.append).put(1)
+    report = registry.clean(discover=True)
+    assert (got, report.semaphores) == ([1], 3)
+    assert "a step of the clean-up failed" in caplog.text
 
 
 def test_only_when_asked() -> None:
