@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
@@ -62,6 +63,8 @@ class Handler:
         if _came is not None:
             _came.append(signum)
             return
+        if self._is_inherited_by_worker:
+            _die_of(signum)
         if not self._watch.active or os.getpid() != self._pid:
             self._pass_on(signum, frame)
             return
@@ -77,6 +80,20 @@ class Handler:
         self._pass_on(signum, frame)
         if decides and (self.server.force_exit or self._shutdown_will_be_skipped()):
             self._clean(insists=self.server.force_exit)
+
+    @property
+    def _is_inherited_by_worker(self) -> bool:
+        """Whether this is a worker by fork, and it was told to end.
+
+        The server whose handler it has inherited as well does not run in it: SIGTERM would do
+        nothing, and who terminates and joins the worker, the app or Python itself, would hang.
+        """
+        return (
+            self.signum == signal.SIGTERM
+            and os.getpid() != self._pid
+            and multiprocessing.parent_process() is not None
+            and self.is_installed
+        )
 
     @property
     def kills(self) -> bool:
@@ -128,8 +145,12 @@ class Handler:
         if callable(self.previous):
             self.previous(signum, frame)
         else:
-            signal.signal(signum, signal.SIG_DFL)
-            signal.raise_signal(signum)
+            _die_of(signum)
+
+
+def _die_of(signum: int) -> None:
+    signal.signal(signum, signal.SIG_DFL)
+    signal.raise_signal(signum)
 
 
 def _send_again(signum: int) -> None:

@@ -14,7 +14,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from test_signals import DELIVERED, Script
+from script import DELIVERED, Script
 
 NEXT = Path(__file__).with_name("next_image.py")
 

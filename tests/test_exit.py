@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import workers
-from test_signals import DELIVERED, Script
+from script import DELIVERED, Script
 
 from asgi_mpclean import Registry, _cpython
 from asgi_mpclean._check.server import eventually

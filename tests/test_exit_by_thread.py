@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from test_signals import DELIVERED, Script
+from script import DELIVERED, Script
 
 BY_THREAD = """
 def end_process():

@@ -6,73 +6,13 @@ its end. What it printed is compared whole.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-HERE = Path(__file__).parent
-
-PROLOGUE = """
-import multiprocessing, os, signal, sys, threading, time, atexit, logging
-sys.path.insert(0, {here!r})
-import asgi_mpclean, workers
-workers.save_coverage_before_death()
-ctx = multiprocessing.get_context("spawn")
-got = []
-def say(*words): print(*words, flush=True)
-def mail(on_item=lambda item: say("item", item)):
-    queue = asgi_mpclean.register(ctx.Queue(), on_item=on_item)
-    for number in range(3): queue.put(number)
-    return queue
-"""
-
-
-class Script:
-    """A Python script that runs until it is told to end."""
-
-    def __init__(self, body: str, *, before: Callable[[], None] | None = None) -> None:
-        source = PROLOGUE.format(here=str(HERE)) + textwrap.dedent(body)
-        self.process = subprocess.Popen(
-            # The scripts fork with threads on purpose.
-            [sys.executable, "-u", "-W", "ignore::DeprecationWarning", "-c", source],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            preexec_fn=before,  # noqa: PLW1509 - no threads yet
-        )
-
-    def ready(self) -> Script:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-        return self
-
-    def send(self, signum: int) -> Script:
-        self.process.send_signal(signum)
-        return self
-
-    def end(self, timeout: float = 20) -> tuple[int, list[str]]:
-        """Return the exit status and the lines printed, those of the resource tracker included."""
-        try:
-            output, _ = self.process.communicate(timeout=timeout)
-        finally:
-            self.process.kill()
-        return self.process.returncode, output.splitlines()
-
-
-DELIVERED = ["item 0", "item 1", "item 2"]
-WAIT = 'say("ready")\nwhile True: time.sleep(60)\n'
-
+from script import DELIVERED, WAIT, Script
 
 FILES = """
 import multiprocessing.connection
@@ -336,63 +276,9 @@ def test_a_signal_in_the_middle_of_a_put_does_not_deadlock() -> None:
     assert (status, lines) == (-signal.SIGTERM, DELIVERED)
 
 
-def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
-    body = """
-    queue = mail()
-    pid = os.fork()
-    if pid == 0:
-        while True: time.sleep(60)
-    os.kill(pid, signal.SIGTERM)
-    _, status = os.waitpid(pid, 0)
-    say(os.waitstatus_to_exitcode(status))
-    """
-    assert Script(body).end() == (0, ["-15", *DELIVERED])
-
-
-def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
-    body = """
-    signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    watch = asgi_mpclean._signals.Watch(lambda name: say("clean", name))
-    watch.chain([signal.SIGTERM])
-    pid = os.fork()
-    if pid == 0:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os._exit(0)
-    say(os.waitpid(pid, 0)[1], watch.seen)
-    """
-    assert Script(body).end() == (0, ["server", "0 False"])
-
-
-def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost() -> None:
-    body = """
-    queue = mail()
-    fork = multiprocessing.get_context("fork")
-    codes = set()
-    for _ in range(200):
-        child = fork.Process(target=time.sleep, args=(60,))
-        child.start()
-        child.terminate()
-        child.join(5)
-        codes.add(child.exitcode)
-    say(codes)
-    """
-    assert Script(body).end(60) == (0, ["{-15}", *DELIVERED])
-
-
 def test_disabled_the_library_does_nothing() -> None:
-    env = {**os.environ, "ASGI_MPCLEAN_DISABLE": "1"}
-    body = PROLOGUE.format(here=str(HERE)) + "queue = mail()\n" + WAIT
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", body],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode == -signal.SIGTERM
-    assert "item" not in output
-    assert "There appear to be 3 leaked semaphore objects" in output
+    script = Script("queue = mail()\n" + WAIT, env={"ASGI_MPCLEAN_DISABLE": "1"})
+    status, lines = script.ready().send(signal.SIGTERM).end()
+    assert status == -signal.SIGTERM
+    assert not set(DELIVERED) & set(lines)
+    assert any("There appear to be 3 leaked semaphore objects" in line for line in lines)

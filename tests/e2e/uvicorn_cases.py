@@ -117,7 +117,9 @@ class Case:
     @property
     def cooperates(self) -> bool:
         """Whether all workers, if any, end as soon as they are asked to."""
-        return self.app in ("idle", "backlog") or (self.app == "full_results" and self.asked)
+        return self.app in ("idle", "backlog", "forked") or (
+            self.app == "full_results" and self.asked
+        )
 
     def alone(self, *, app: str) -> Case:
         """Return what of the case decides on time and status of a server without the library."""
@@ -164,6 +166,7 @@ def wait_until_served(server: Server, case: Case, times: int) -> None:
         "backlog": "filled",
         "full_results": "worker ready" if case.env else "worker done",
         "stubborn": "worker ready",
+        "forked": "worker ready",
         "pooled": "job begun",
     }
     workers = 4 if case.app == "pooled" else 1

@@ -1,0 +1,80 @@
+"""Signals in a process that was forked from one that handles them."""
+
+from __future__ import annotations
+
+import pytest
+from script import DELIVERED, Script
+
+
+@pytest.mark.parametrize(
+    ("own_handler", "exitcode"),
+    [("", "-15"), ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", "7")],
+    ids=["inherited", "own"],
+)
+def test_sigterm_ends_a_worker_by_fork_unless_that_handles_it(
+    own_handler: str, exitcode: str
+) -> None:
+    """The handler of the server that it has inherited would do nothing."""
+    body = f"""
+    signal.signal(signal.SIGTERM, lambda *_: say("parent"))
+    watch = asgi_mpclean._signals.Watch(print)
+    watch.chain([signal.SIGTERM])
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    def get_ready_and_sleep():
+        {own_handler}
+        ready.set()
+        time.sleep(60)
+    process = fork.Process(target=get_ready_and_sleep)
+    process.start()
+    ready.wait(20)
+    process.terminate()
+    process.join(10)
+    say(process.exitcode)
+    signal.raise_signal(signal.SIGTERM)
+    """
+    status, lines = Script(body).end()
+    assert (status, lines) == (0, [exitcode, "parent"])
+
+
+def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
+    body = """
+    queue = mail()
+    pid = os.fork()
+    if pid == 0:
+        while True: time.sleep(60)
+    os.kill(pid, signal.SIGTERM)
+    _, status = os.waitpid(pid, 0)
+    say(os.waitstatus_to_exitcode(status))
+    """
+    assert Script(body).end() == (0, ["-15", *DELIVERED])
+
+
+def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    watch = asgi_mpclean._signals.Watch(lambda name: say("clean", name))
+    watch.chain([signal.SIGTERM])
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    say(os.waitpid(pid, 0)[1], watch.seen)
+    """
+    assert Script(body).end() == (0, ["server", "0 False"])
+
+
+def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost() -> None:
+    body = """
+    queue = mail()
+    fork = multiprocessing.get_context("fork")
+    codes = set()
+    for _ in range(200):
+        child = fork.Process(target=time.sleep, args=(60,))
+        child.start()
+        child.terminate()
+        child.join(5)
+        codes.add(child.exitcode)
+    say(codes)
+    """
+    assert Script(body).end(60) == (0, ["{-15}", *DELIVERED])
