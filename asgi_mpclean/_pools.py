@@ -146,10 +146,13 @@ class PoolCloser(GroupCloser, Sink):
             self.call(self.resource.terminate, "the end of")
 
     def finish(self) -> None:
-        """Let its threads end: none of them may wait for a lock that a dead worker held."""
-        if not self.report.outcome:
+        """Let its threads end: none of them may wait for a lock that a dead worker held.
+
+        Nor may a thread of the app, which is just terminating it.
+        """
+        if not _cpython.started_elsewhere(self.resource):
             _cpython.free_pool(self.resource)
-            self.force()
+        self.force()
 
 
 class ExecutorCloser(GroupCloser):
@@ -171,9 +174,10 @@ class ExecutorCloser(GroupCloser):
         """Shut it down.
 
         In the way that waits: otherwise it lets go of what its thread needs for replacing workers
-        (`max_tasks_per_child`), which then ends with a traceback.
+        (`max_tasks_per_child`), which then ends with a traceback. But who waits so twice at a time,
+        as the app may be doing it, closes its descriptors twice.
         """
-        if not self.caller.has_thread():
+        if self._was or not self.caller.has_thread():
             self._thread = _cpython.begin_executor_shutdown(self.resource)
             return
         shutdown = functools.partial(self.resource.shutdown, wait=True, cancel_futures=True)

@@ -356,6 +356,8 @@ class QueueCloser:
         if any(not thread.daemon for thread in readers):
             # It would keep the process from ending; closing the last writer ends its `get`.
             _cpython.close_pipe(self.queue, only_writer=True)
+        elif self.was_closed:
+            self.close()  # The app may wait for the feeder, whose sentinel was in the backlog.
         elif not readers and not self.is_filled_by_others:
             _cpython.seal(self.queue)
 

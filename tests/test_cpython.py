@@ -16,10 +16,11 @@ import pytest
 import workers
 
 from asgi_mpclean import Process, Registry, _cpython, _drain
+from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython import AVAILABLE, NAMES, Feature, available_features, has_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -157,6 +158,36 @@ def test_without_a_feature_a_fork_and_a_look_for_readers_are_no_error(without: F
     queue.put(None)
     reader.join(10)
     _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+@pytest.mark.parametrize("without", [Feature.FRAMES, Feature.PIPE], indirect=True)
+@pytest.mark.parametrize(
+    ("wait", "in_event_loop", "waits"),
+    [
+        (lambda process, _reader: process.join(), False, True),
+        (lambda process, _reader: process.join(), True, True),
+        (lambda _process, reader: reader.recv(), False, False),
+        (lambda _process, reader: reader.recv(), True, True),
+    ],
+    ids=["join", "join in the event loop", "recv", "recv in the event loop"],
+)
+def test_without_frames_nobody_knows_that_the_app_waits(
+    without: Feature, wait: Callable[[Any, Any], None], in_event_loop: bool, waits: bool
+) -> None:
+    reader, writer = SPAWN.Pipe(duplex=False)
+    asked = SPAWN.Event()
+    process = SPAWN.Process(target=workers.wait_for, args=(asked,))
+    process.start()
+    waiting = threading.Thread(target=wait, args=(process, reader))
+    waiting.start()
+    event_loop = waiting.ident if in_event_loop else threading.get_ident()
+    expected = waits and without is not Feature.FRAMES
+    assert eventually(lambda: _cpython.is_waiting_for_end(event_loop or 0) == expected, 5)
+    asked.set()
+    writer.send(None)
+    waiting.join()
+    process.join()
+    assert not _cpython.is_waiting_for_end(event_loop or 0)
 
 
 def test_without_a_feature_a_process_keeps_its_context(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ from .queues import (
 )
 from .semaphores import Snapshot, note_fork, note_tracker, semaphore_names_of, unlink
 from .signals import get_handler, set_handler
+from .waiting import is_waiting_for_end
 
 __all__ = [
     "AVAILABLE",
@@ -114,6 +115,7 @@ __all__ = [
     "is_closed",
     "is_making_something",
     "is_waited_for",
+    "is_waiting_for_end",
     "items_in_flight",
     "job_of",
     "leave_feeder",

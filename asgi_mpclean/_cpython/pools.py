@@ -10,6 +10,7 @@ import multiprocessing.util
 import os
 import pickletools
 import queue
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,11 @@ from .processes import is_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import FrameType
 
 _util: Any = multiprocessing.util
+
+_TERMINATE: Any = multiprocessing.pool.Pool.terminate
 
 # How long (seconds) a lock inside a pool may be held before its holder counts as dead.
 LOCKED = 0.05
@@ -34,7 +38,20 @@ def pools_and_managers() -> list[Any]:
         name = getattr(finalizer._callback, "__name__", "")
         if finalizer._pid == os.getpid() and name in {"_terminate_pool", "_finalize_manager"}:
             found.append(finalizer._weakref())
-    return [thing for thing in found if thing is not None]
+    return [thing for thing in found if thing is not None] + _pools_in_terminate()
+
+
+def _pools_in_terminate() -> list[Any]:
+    """Return each `Pool` that a thread is terminating, which has no finalizer any more."""
+    found = []
+    frames = sys._current_frames().values() if Feature.FRAMES in AVAILABLE else ()
+    for innermost in frames:
+        frame: FrameType | None = innermost
+        while frame is not None:
+            if frame.f_code is _TERMINATE.__code__:
+                found.append(frame.f_locals["self"])
+            frame = frame.f_back
+    return found
 
 
 def live_executors() -> list[Any]:

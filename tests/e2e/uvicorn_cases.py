@@ -167,6 +167,7 @@ def wait_until_served(server: Server, case: Case, times: int) -> None:
         "full_results": "worker ready" if case.env else "worker done",
         "stubborn": "worker ready",
         "forked": "worker ready",
+        "waiting": "worker ready",
         "pooled": "job begun",
     }
     workers = 4 if case.app == "pooled" else 1
@@ -223,7 +224,11 @@ def expected_statuses(case: Case) -> set[int]:
     """
     # With anything more than idle queues, CTRL-C hangs without the library, and SIGTERM does so
     # too where it does not kill as uvicorn lets it, or with pools.
-    may_hang = "CTRL-C" in case.how or case.server != "uvicorn" or case.app == "pooled"
+    may_hang = (
+        "CTRL-C" in case.how
+        or case.server != "uvicorn"
+        or case.app in ("pooled", "waiting", "forked")
+    )
     same = case.alone(app="idle" if may_hang else case.app)
     if "CTRL-C twice" not in case.how:
         return {without_library(same).status}

@@ -1,0 +1,66 @@
+"""Whether the app is waiting for the end of something of multiprocessing."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import concurrent.futures.process
+import multiprocessing
+import multiprocessing.pool
+import multiprocessing.process
+import multiprocessing.queues
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .features import AVAILABLE, Feature
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_FOLDER = os.path.dirname(multiprocessing.__file__) + os.sep
+_EXECUTOR = concurrent.futures.process.__file__
+_WAITS: Any = (
+    multiprocessing.process.BaseProcess.join,
+    multiprocessing.queues.Queue.join_thread,
+    multiprocessing.queues.JoinableQueue.join,
+    multiprocessing.pool.Pool.join,
+    multiprocessing.pool.Pool.terminate,
+    multiprocessing.pool.Pool.__exit__,
+    concurrent.futures.ProcessPoolExecutor.shutdown,
+)
+_CODES = {wait.__code__ for wait in _WAITS}
+
+
+def is_waiting_for_end(event_loop: int) -> bool:
+    """Tell whether code of the app waits for a worker, a pool, an executor or a queue to end.
+
+    The thread of the event loop waits for whatever it calls of multiprocessing; another one may
+    read a queue all its life, so that there only what is called for an end counts.
+
+    Args:
+        event_loop: The identifier of the thread that the event loop runs in.
+    """
+    if Feature.FRAMES not in AVAILABLE:
+        return False
+    return any(
+        _is_inside(frame, anything=ident == event_loop)
+        for ident, frame in sys._current_frames().items()
+    )
+
+
+def _is_inside(frame: FrameType | None, *, anything: bool) -> bool:
+    while frame is not None:
+        if anything and _is_of_multiprocessing(frame):
+            return True
+        # A pool and an executor have threads that wait for their workers.
+        if frame.f_code in _CODES and not _is_of_multiprocessing(frame.f_back):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_of_multiprocessing(frame: FrameType | None) -> bool:
+    if frame is None:
+        return False
+    file = frame.f_code.co_filename
+    return file == _EXECUTOR or file.startswith(_FOLDER)
