@@ -7,7 +7,8 @@ The app says how far it has come (see ``apps/stormy.py``). A moment is a number 
 one of its steps, or after the start of the server, so a run can be repeated by its seed and number
 on a machine of any speed. The runs are told apart by the last step before the first signal, and
 whatever is not clean, or was signalled before the app could do anything, is compared with a control
-run: the same signals at the same moments, to an app without queues, workers and the library.
+run: the same signals at the same moments, to an app without queues, workers and the library, which
+every other time comes to each step when the run had come there.
 
 The exit status is 0 if no run with the library leaked, left an orphan, or hung.
 """
@@ -237,13 +238,24 @@ def wait_for(shot: Shot, server: Server, folder: Path, *, plain: bool) -> None:
     eventually(is_there, 60, every=0.002)
 
 
-def perform(shot: Shot, *, plain: bool = False) -> Run:
-    """Do the run, or its control run."""
+def pace(run: Run) -> dict[str, float]:
+    """Return how long after its first step a process that serves came to each other one."""
+    begun = {mark.pid: mark.at for mark in run.marks if mark.step == "app begun"}
+    steps: dict[str, float] = {}
+    for mark in run.marks:
+        if mark.pid in begun:
+            steps[mark.step] = max(steps.get(mark.step, 0.0), mark.at - begun[mark.pid])
+    return steps
+
+
+def perform(shot: Shot, *, plain: bool = False, like: Run | None = None) -> Run:
+    """Do the run, or its control run; `like` is whose pace that is to keep."""
     with tempfile.TemporaryDirectory(prefix="mpclean-") as name:
         folder = Path(name)
         (folder / "marks").touch()
         env = {"MPC_MARKS": str(folder / "marks"), "ASGI_MPCLEAN_TRACE": str(folder / "trace")}
         env |= {"MPC_PLAIN": "1"} if plain else {}
+        env |= {"MPC_PACE": json.dumps(pace(like))} if like else {}
         words = SERVERS[shot.server].command.split()
         with Server(sys.executable, "-m", *words, cwd=APPS, env=env) as server:
             wait_for(shot, server, folder, plain=plain)
@@ -304,7 +316,7 @@ def shoot(shot: Shot) -> Case:
     if run.faults or STEPS.index(run.phase) < EARLY:
         controls.append(perform(shot, plain=True))
     while run.faults and len(controls) < CONTROLS and not is_the_servers(run, controls):
-        controls.append(perform(shot, plain=True))
+        controls.append(perform(shot, plain=True, like=run if len(controls) % 2 else None))
     return Case(run, tuple(controls))
 
 

@@ -2,22 +2,27 @@
 
 It makes queues where an app can: at module level, so that each worker that imports this file makes
 them as well, and in the lifespan; registered or not, with items in them; and it starts a worker.
-With MPC_PLAIN it takes the same steps without any of that, and without the library.
+With MPC_PLAIN it takes the same steps without any of that, and without the library; with MPC_PACE
+none sooner after the first one than is said there.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 
 MARKS = os.open(os.environ["MPC_MARKS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 STEP = 0.02
 PLAIN = "MPC_PLAIN" in os.environ
+PACE: dict[str, float] = json.loads(os.environ.get("MPC_PACE", "{}"))
+BEGUN = time.monotonic()
 
 
 def mark(step: str) -> None:
     """Write down which process has come so far, and when; then linger."""
     name = "worker: " if _in_worker() else ""
+    time.sleep(max(0.0, BEGUN + PACE.get(step, 0.0) - time.monotonic()))
     os.write(MARKS, f"{time.monotonic()} {os.getpid()} {name}{step}\n".encode())
     time.sleep(STEP)
 
@@ -96,7 +101,7 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     if not PLAIN:
         fill(jobs)
         fill(early)
-    await asyncio.sleep(1 if PLAIN else STEP)
+    await asyncio.sleep(1 if PLAIN and not PACE else STEP)
     mark("serving")
     yield
     mark("lifespan ending")
