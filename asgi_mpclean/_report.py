@@ -77,7 +77,8 @@ class CleanupReport:
     """What one clean-up did, as attributes, as text (`str(report)`) and as JSON.
 
     Attributes:
-        trigger: What started it, such as `lifespan`, `SIGTERM`, `exit` or `clean()`.
+        trigger: What started it: `lifespan`, a signal such as `SIGTERM`, `exit`, `exec`, `clean()`,
+            or `overdue`, where the app's own shutdown waited for too long.
         timeout: Seconds it was allowed to take.
         seconds: Seconds it took.
         deadline_passed: Whether it ran out of time and had to force.

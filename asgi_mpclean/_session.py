@@ -63,6 +63,8 @@ class Session:
 
     def is_stopping(self) -> None:
         """Watch over the app's own shutdown, and let it not forget what nobody registered."""
+        if self._cleaned or _shutdown.DISABLED:
+            return
         if self._overseer is None:
             self._overseer = Overseer(self._options.timeout, self._clean_while_app_waits)
         if self._options.discover and self.told_to_stop:
