@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import threading
 import time
+import types
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -366,3 +368,26 @@ def test_a_thousand_semaphores_are_unregistered_in_whole_lines() -> None:
     held = list(registry)
     report = registry.clean()
     assert report.semaphores == len(held)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        _cpython.pools_and_managers,
+        _cpython.threads_in_get,
+        _cpython.is_making_something,
+        lambda: _cpython.is_waiting_for_end(0),
+    ],
+)
+def test_a_look_at_what_threads_do_leaves_no_frame_in_a_cycle(look: Callable[[], object]) -> None:
+    """Python 3.12.1 crashes when it collects one whose thread has gone on."""
+    gc.collect()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        look()
+        gc.collect()
+        left = [thing for thing in gc.garbage if isinstance(thing, types.FrameType)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+    assert left == []

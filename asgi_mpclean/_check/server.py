@@ -61,6 +61,12 @@ def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.0
     return answer
 
 
+def _as_from_a_terminal() -> None:
+    """Ignore no signal because we do, as a background job of a script ignores SIGINT."""
+    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Server:
     """A server process, from its start to the last trace of it; use it in a ``with`` block.
 
@@ -144,6 +150,7 @@ class Server:
                 stdout=screen,
                 stderr=screen,
                 start_new_session=not self._pty,
+                preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 - takes no lock
             )
         finally:
             os.close(screen)

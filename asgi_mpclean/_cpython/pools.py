@@ -10,11 +10,11 @@ import multiprocessing.util
 import os
 import pickletools
 import queue
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 from .processes import is_child
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def pools_and_managers() -> list[Any]:
 
 
 def _pools_in_terminate() -> list[Any]:
-    """Return each `Pool` that a thread is terminating, which has no finalizer any more."""
+    """Return each `Pool` that another thread is terminating, which has no finalizer any more."""
     found = []
-    frames = sys._current_frames().values() if Feature.FRAMES in AVAILABLE else ()
-    for innermost in frames:
+    for _, innermost in frames_of_other_threads():
         frame: FrameType | None = innermost
         while frame is not None:
             if frame.f_code is _TERMINATE.__code__:

@@ -15,6 +15,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,9 +215,7 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
     It takes no lock, unlike `threading.enumerate`: a signal handler may ask.
     """
     waiting: dict[int, list[threading.Thread]] = {}
-    if Feature.FRAMES not in AVAILABLE:
-        return waiting
-    for ident, frame in sys._current_frames().items():
+    for ident, frame in frames_of_other_threads():
         caller: Any = frame
         while caller is not None and caller.f_code.co_filename in _GET_FILES:
             if caller.f_code.co_name == "get" and (thread := _threading._active.get(ident)):

@@ -9,10 +9,9 @@ import multiprocessing.pool
 import multiprocessing.process
 import multiprocessing.queues
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -40,11 +39,9 @@ def is_waiting_for_end(event_loop: int) -> bool:
     Args:
         event_loop: The identifier of the thread that the event loop runs in.
     """
-    if Feature.FRAMES not in AVAILABLE:
-        return False
     return any(
         _is_inside(frame, anything=ident == event_loop)
-        for ident, frame in sys._current_frames().items()
+        for ident, frame in frames_of_other_threads()
     )
 
 

@@ -255,3 +255,14 @@ def test_an_app_without_the_library_hangs_or_leaves_its_worker(stop: signal.Sign
 def test_eventually_gives_up() -> None:
     assert eventually(lambda: 0, 0.05) == 0
     assert eventually(os.getpid, 0) == os.getpid()
+
+
+def test_a_signal_that_we_ignore_is_not_ignored_by_the_server() -> None:
+    """As in a background job of a script, where some servers then do not handle CTRL-C at all."""
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    found = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Server(sys.executable, "-c", code) as server:
+            server.wait_for_text("True")
+    finally:
+        signal.signal(signal.SIGINT, found)
