@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from uvicorn_cases import CTRL_C, SIGTERM, Case, check, run, without_library
+from uvicorn_cases import CTRL_C, SIGTERM, Case, check, hangs_without_library, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,4 +26,4 @@ def test_a_worker_by_fork_ends_when_it_is_terminated(case: Case, tmp_path: Path)
 
 
 def test_without_the_library_the_server_hangs() -> None:
-    assert without_library(WAYS[1]).hung
+    assert hangs_without_library(WAYS[1])

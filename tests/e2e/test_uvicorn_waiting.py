@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from uvicorn_cases import CTRL_C, SIGTERM, Case, check, run, without_library
+from uvicorn_cases import CTRL_C, SIGTERM, Case, check, hangs_without_library, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,4 +58,4 @@ def test_an_app_that_takes_its_time_keeps_its_queues(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wait", ["join", "queue"])
 def test_without_the_library_it_hangs(wait: str) -> None:
-    assert without_library(case(wait, SIGTERM)).hung
+    assert hangs_without_library(case(wait, SIGTERM))

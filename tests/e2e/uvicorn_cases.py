@@ -202,6 +202,13 @@ def without_library(case: Case) -> Outcome:
         return server.finish(20)
 
 
+def hangs_without_library(case: Case) -> bool:
+    """Tell whether the case is still there long after it would have ended with the library."""
+    with started(case, library=False) as server:
+        stop(server, case.how)
+        return server.finish(case.timeout + 1).hung
+
+
 def allowed_tracebacks(case: Case) -> int:
     """Return how many tracebacks the server prints by itself.
 
