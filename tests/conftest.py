@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("uvicorn_cases")
 
 WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+DEFAULTS = dict.fromkeys(WATCHED, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
 
 
 @dataclasses.dataclass
@@ -50,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[CHAOS_LOG] = ChaosLog()
+    # What starts us may ignore some, as nohup does and a script with a background job: what the
+    # tests start would ignore them too.
+    for signum, handler in DEFAULTS.items():
+        if signal.getsignal(signum) == signal.SIG_IGN:
+            signal.signal(signum, handler)
     if config.getoption("long"):
         os.environ["MPC_LONG"] = "1"  # For tests and what they start.
 
