@@ -16,14 +16,13 @@ import queue
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import _cpython, _signals
+from . import _signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ._report import ResourceReport
 
 logger = logging.getLogger("asgi_mpclean")
 
@@ -31,32 +30,61 @@ logger = logging.getLogger("asgi_mpclean")
 PATIENCE = 0.2
 
 
-class Call:
-    """One call of user code, made somewhere else."""
+# How often this process, or one that it comes from, was forked: a child can tell that it is one,
+# at less than the price of asking the system for its number.
+forks = 0
 
-    def __init__(self, function: Callable[[], object], what: str, *, can_wait: bool) -> None:
+
+def _note_fork() -> None:
+    global forks  # noqa: PLW0603 - one process
+    forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+class Call:
+    """One call of user code, or several that are waited for as one, made somewhere else.
+
+    Args:
+        functions: What is called, each by one `run`.
+        what: Its name in the log.
+        can_wait: Where there are no threads, call it only when everything else is done.
+    """
+
+    def __init__(
+        self, functions: Sequence[Callable[[], object]], what: str, *, can_wait: bool
+    ) -> None:
+        self.size = len(functions)
         self.can_wait = can_wait
-        self._function = function
+        self.made = time.monotonic()
+        self._functions = collections.deque(functions)
         self._what = what
-        self._pid = os.getpid()
+        self._forks = forks
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
-        self.started = False
-        self.made = time.monotonic()
+        # Who takes the last of these is the last to end; taking one is atomic.
+        self._unended = [n == 0 for n in range(self.size)]
+
+    @property
+    def started(self) -> bool:
+        """Whether the last of it has begun."""
+        return not self._functions
 
     def run(self) -> None:
-        """Make the call; what it raises is logged."""
-        self.started = True
+        """Make the next call of it; what that raises is logged."""
         try:
-            self._function()
-        except _OverdueError:
+            self._functions.popleft()()
+        except OverdueError:
             pass
         except BaseException:
             logger.warning("%s raised", self._what, exc_info=True)
         finally:
-            if os.getpid() != self._pid:
+            if self._forks != forks:
                 os._exit(0)  # A child that the callback forked: no part of the clean-up is its own.
-            self._pending.release()
+            if self._unended.pop():
+                self._pending.release()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most `seconds` for the end of the call; tells whether it has ended."""
@@ -77,30 +105,34 @@ class Caller:
         self._deadline = deadline
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._waiting: list[Call] = []
-        self._held_back: list[Call] | None = None
+        self._held_back: list[Callable[[], object]] | None = None
         self._postponed: list[Call] = []
         self._helped = 0.0
         self._threads = 0
         self._closed = False
 
-    def call(self, function: Callable[[], object], what: str, *, can_wait: bool = False) -> Call:
+    def call(self, function: Callable[[], object], what: str) -> Call:
         """Have `function` called.
 
         Args:
             function: What is called.
             what: Its name in the log.
-            can_wait: Where there are no threads, call it only in `wait`: the workers end first.
 
         Returns:
             The call, whose end can be waited for.
         """
-        call = Call(function, what, can_wait=can_wait)
-        self._waiting.append(call)
+        return self._begin(Call([function], what, can_wait=False))
+
+    def deliver(self, function: Callable[[], object]) -> None:
+        """Have `function` called, which gives items to an `on_item`.
+
+        It may be held back, and where there are no threads it is only called in `wait`: the
+        workers end first.
+        """
         if self._held_back is not None:
-            self._held_back.append(call)
+            self._held_back.append(function)
         else:
-            self._begin(call)
-        return call
+            self._begin(Call([function], "on_item", can_wait=True))
 
     def remaining(self) -> float:
         """Return the seconds until the deadline."""
@@ -110,24 +142,27 @@ class Caller:
         """Tell whether a call can be made elsewhere than here."""
         return self._threads > 0 or self._start_thread()
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call) -> Call:
+        self._waiting.append(call)
         if self.has_thread():
-            self._calls.put(call)
+            for _ in range(call.size):
+                self._calls.put(call)
         elif call.can_wait:
-            self._postponed.append(call)
+            self._postponed += [call] * call.size
         else:
             now = time.monotonic()
             self._run_here(call, now + (self._deadline - now) / 2)
+        return call
 
     def hold_back(self) -> None:
-        """Let the calls begin later, rather than take turns with what makes them."""
+        """Let deliveries begin later, rather than take turns with what makes them."""
         self._held_back = []
 
     def begin_batch(self) -> None:
         """Begin with those held back so far, as there is something to be waited for."""
-        calls = self._held_back
-        while calls:
-            self._begin(calls.pop(0))
+        if self._held_back:
+            functions, self._held_back = self._held_back, []
+            self._begin(Call(functions, "on_item", can_wait=True))
 
     def begin(self) -> None:
         """Hold back no more."""
@@ -230,7 +265,7 @@ def run_handed_over(until: float) -> None:
             _handed_over.popleft().run()
 
 
-class _OverdueError(BaseException):
+class OverdueError(BaseException):
     """Raised into user code that runs in the main thread at the deadline."""
 
 
@@ -242,7 +277,7 @@ def _alarm_at(deadline: float) -> Iterator[None]:
         return
 
     def overdue(_signum: int, _frame: object) -> None:
-        raise _OverdueError
+        raise OverdueError
 
     previous = signal.signal(signal.SIGALRM, overdue)
     signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.001))
@@ -251,117 +286,3 @@ def _alarm_at(deadline: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous or signal.SIG_DFL)
-
-
-class Sink:
-    """Where the items of a queue go; here, nowhere."""
-
-    def add_frames(self, frames: Sequence[bytes]) -> None:
-        """Take pickled items."""
-
-    def add_items(self, items: Sequence[Any]) -> None:
-        """Take items that never were pickled."""
-
-    def begin(self) -> None:
-        """Begin with what was held back, as there is time now."""
-
-    def end(self) -> None:
-        """Say what became of them."""
-
-
-class Delivery(Sink):
-    """The items of one queue on their way to its `on_item`, counted.
-
-    Args:
-        report: Where delivered, dropped and failed items are counted.
-        on_item: What receives them; without it they are dropped, and not even unpickled.
-        caller: Makes the calls.
-    """
-
-    def __init__(
-        self, report: ResourceReport, on_item: Callable[[Any], object] | None, caller: Caller
-    ) -> None:
-        self._report = report
-        self._on_item = on_item
-        self._caller = caller
-        self._pending: collections.deque[tuple[Sequence[Any], bool]] = collections.deque()
-        # Guards the end of a delivery against new items; never held while user code runs.
-        self._lock = _thread.allocate_lock()
-        self._scheduled = False
-        self._ended = False
-        self._pid = os.getpid()
-        # Each is counted by one thread only, and read for the report once, at the end.
-        self._added = self._received = self._failed = 0
-
-    def add_frames(self, frames: Sequence[bytes]) -> None:
-        """Deliver pickled items."""
-        if frames:
-            self._add(frames, pickled=True)
-
-    def add_items(self, items: Sequence[Any]) -> None:
-        """Deliver items that never were pickled."""
-        if items:
-            self._add(items, pickled=False)
-
-    def _add(self, payloads: Sequence[Any], *, pickled: bool) -> None:
-        self._added += len(payloads)
-        if self._on_item is None:
-            return
-        with self._lock:
-            self._pending.append((payloads, pickled))
-            if self._scheduled:
-                return
-            self._scheduled = True
-        self._caller.call(self._deliver, f"on_item of {self._report.name}", can_wait=True)
-
-    def deliver_here(self, items: Sequence[Any]) -> None:
-        """Deliver items in the calling thread, which is one that may be left behind."""
-        self._added += len(items)
-        if self._on_item is not None:
-            self._pending.append((items, False))
-            self._deliver()
-
-    def _deliver(self) -> None:
-        while True:
-            with self._lock:
-                if not self._pending:
-                    self._scheduled = False
-                    return
-                payloads, pickled = self._pending.popleft()
-            for payload in payloads:
-                if self._ended or os.getpid() != self._pid:
-                    return
-                self._deliver_one(payload, pickled=pickled)
-
-    def _deliver_one(self, payload: Any, *, pickled: bool) -> None:
-        try:
-            item = _cpython.loads(payload) if pickled else payload
-        except _OverdueError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - it is code of the user
-            self._note(error)
-            return
-        try:
-            self._on_item(item)  # type: ignore[misc]  # _add lets nothing in without one
-        except _OverdueError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the delivery
-            self._failed += 1
-            self._note(error)
-        self._received += 1
-
-    def _note(self, error: BaseException) -> None:
-        if self._report.error is None:
-            self._report.error = repr(error)
-
-    def begin(self) -> None:
-        """Let the delivery begin, if it is one of a batch, as there is time now."""
-        self._caller.begin_batch()
-
-    def end(self) -> None:
-        """Report what has been delivered by now, and the rest as dropped."""
-        self._ended = True
-        received = self._received
-        self._report.failed = self._failed
-        self._report.delivered += received
-        self._report.dropped += self._added - received

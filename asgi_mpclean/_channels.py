@@ -6,8 +6,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython
-from ._callbacks import Delivery
 from ._closers import Closer
+from ._delivery import Delivery
 from ._drain import PipeReader
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ that somebody gave to `add_kind`.
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
-from ._callbacks import Delivery
+from ._delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +19,28 @@ if TYPE_CHECKING:
     from ._kinds import Entry
     from ._report import ResourceReport
     from ._workers import WorkerCloser
+
+
+# What has been cleaned up, by its id, which may be another's once it is gone.
+_cleaned: dict[int, weakref.ref[Any]] = {}
+# With so many in it, it is rid of those that are gone.
+_tidied_at = 1000
+
+
+def note_cleaned(resource: Any) -> None:
+    """Keep a resource from being discovered once more by the next trigger."""
+    global _tidied_at  # noqa: PLW0603 - one dictionary
+    _cleaned[id(resource)] = weakref.ref(resource)
+    if len(_cleaned) >= _tidied_at:
+        for key in [key for key, reference in _cleaned.items() if reference() is None]:
+            del _cleaned[key]
+        _tidied_at = max(1000, 2 * len(_cleaned))
+
+
+def was_cleaned(resource: Any) -> bool:
+    """Tell whether a clean-up has seen it already."""
+    reference = _cleaned.get(id(resource))
+    return reference is not None and reference() is resource
 
 
 class Closer:

@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 if sys.platform != "win32":
     import fcntl
@@ -27,8 +27,9 @@ CHUNK = 64 * 1024
 # The opcode at the beginning of every pickle since protocol 2; the last one is a full stop.
 PICKLE_BEGINS = b"\x80"
 
-NO_BYTES = struct.pack("i", 0)
+SIZE_OF_INT = struct.calcsize("i")
 _SHORT = struct.Struct("!i")
+_SHORT_SIZE = _SHORT.size
 _LONG = struct.Struct("!Q")
 
 
@@ -36,7 +37,7 @@ class FrameParser:
     """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: Sequence[bytes] = ()
         self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
         self._unsure = False
@@ -62,38 +63,44 @@ class FrameParser:
         """Take `data` and return the frames that it completes."""
         if self.corrupt:
             return []
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size < self._wanted:
-            return []  # Joined with each piece, a long frame would take quadratic time.
-        data = b"".join(self._pieces)
-        self._clear()
-        frames, start, end = [], 0, len(data)
-        while end - start >= _SHORT.size:
-            (size,) = _SHORT.unpack_from(data, start)
-            begin = start + _SHORT.size
-            if size == -1 and end - begin >= _LONG.size:
+        if self._size:
+            self._pieces = [*self._pieces, data]
+            self._size += len(data)
+            if self._size < self._wanted:
+                return []  # Joined with each piece, a long frame would take quadratic time.
+            data = b"".join(self._pieces)
+            self._clear()
+        return self._split(data)
+
+    def _split(self, data: bytes) -> list[bytes]:
+        frames: list[bytes] = []
+        start, end = 0, len(data)
+        unpack, keep = _SHORT.unpack_from, frames.append  # This loop is most of the work.
+        while (begin := start + _SHORT_SIZE) <= end:
+            (size,) = unpack(data, start)
+            if size < 0:
+                self.corrupt = size != -1  # Two readers without the lock; the rest means nothing.
+                if self.corrupt or end - begin < _LONG.size:
+                    break
                 (size,) = _LONG.unpack_from(data, begin)
                 begin += _LONG.size
-            elif size < 0:
-                self.corrupt = size != -1  # Two readers without the lock; the rest means nothing.
+            after = begin + size
+            if after > end:
+                self._wanted = after - start
                 break
-            if begin + size > end:
-                self._wanted = begin + size - start
-                break
-            frame = data[begin : begin + size]
-            if self._unsure and not (frame.startswith(PICKLE_BEGINS) and frame.endswith(b".")):
-                self.corrupt = True
-                break
+            keep(data[begin:after])
+            start = after
+        if self._unsure and frames:
             self._unsure = False
-            frames.append(frame)
-            start = begin + size
-        if not self.corrupt:
+            if not (frames[0].startswith(PICKLE_BEGINS) and frames[0].endswith(b".")):
+                self.corrupt = True
+                return []
+        if start < end and not self.corrupt:
             self._pieces, self._size = [data[start:]], end - start
         return frames
 
     def _clear(self) -> None:
-        self._pieces, self._size, self._wanted = [], 0, 0
+        self._pieces, self._size, self._wanted = (), 0, 0
 
 
 class PipeReader:
@@ -190,7 +197,9 @@ def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
         return 0
+    size = bytearray(SIZE_OF_INT)  # Mutable, as that takes a quarter of the time.
     try:
-        return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, NO_BYTES), sys.byteorder)
+        fcntl.ioctl(fd, termios.FIONREAD, size)
     except OSError:
         return 0
+    return int.from_bytes(size, sys.byteorder)

@@ -15,13 +15,13 @@ import multiprocessing.connection
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _cpython, _descendants
 from ._asking import WorkOff
-from ._callbacks import Caller, Delivery
-from ._closers import Closer
+from ._callbacks import Caller
+from ._closers import Closer, note_cleaned, was_cleaned
+from ._delivery import Delivery
 from ._kinds import PROCESS, QUEUE, Entry, global_names, kind_of
 from ._pools import ManagerCloser
 from ._queues import QueueCloser
@@ -146,10 +146,11 @@ class Plan:
     def _steps(self) -> Iterator[Callable[[], None]]:
         if self.discover:
             yield self._discover
-        yield self._leave_what_is_worked_off
-        yield self._take_backlogs
-        yield self._ask
-        yield self._wait_for_workers
+        if self.workers or self.others or self.discover:
+            yield self._leave_what_is_worked_off
+            yield self._take_backlogs
+            yield self._ask
+            yield self._wait_for_workers
         yield self._empty_queues
         yield self._unlink
         yield self._wait_for_delivery
@@ -193,7 +194,7 @@ class Plan:
         self._discover_children()
 
     def _add_discovered(self, resource: Any) -> None:
-        if _cleaned.get(id(resource)) is not resource:
+        if not was_cleaned(resource):
             name = f"unregistered {len(self.report.resources) + 1}"
             kind = QUEUE if isinstance(resource, _cpython.UnreferencedQueue) else kind_of(resource)
             self._add(Entry(resource, kind, name, registered=False))
@@ -232,8 +233,6 @@ class Plan:
             queue.ignore_sentinels = True
 
     def _wait_for_workers(self) -> None:
-        if not (self.workers or self.others or self.discover):
-            return
         began = time.monotonic()
         queues = self.queues
         while (living := self._living_workers()) or self._any_busy():
@@ -304,11 +303,16 @@ class Plan:
 
     def _empty_queues(self) -> None:
         users_ended = not any(process.is_alive() for process in self._children())
-        if len(self.queues) > 1:  # All, before any is waited for.
-            self._each(QueueCloser.free_feeder, self.queues)
         until = self.deadline - self.margin
         self.caller.hold_back()
-        self._each(lambda queue: queue.finish(until, users_ended=users_ended), self.queues)
+        moving: list[QueueCloser] = []  # All are read, before any is waited for.
+
+        def look(queue: QueueCloser) -> None:
+            if not queue.finish_at_rest(users_ended=users_ended):
+                moving.append(queue)
+
+        self._each(look, self.queues)
+        self._each(lambda queue: queue.finish(until, users_ended=users_ended), moving)
         self.caller.begin()
         self._each(lambda other: other.finish(), self.others)
 
@@ -335,10 +339,8 @@ class Plan:
         return [c for c in children if _cpython.is_child(c) and id(c) not in servers]
 
     def _close(self) -> None:
-        for queue in self.queues:
-            _cleaned[id(queue.queue)] = queue.queue
         for closer in self.others:
-            _cleaned[id(closer.resource)] = closer.resource
+            note_cleaned(closer.resource)
             self._note_end(closer.report)
         self._each(self._release, self.queues)
         if self.going_away:
@@ -360,6 +362,7 @@ class Plan:
         return True
 
     def _release(self, queue: QueueCloser) -> None:
+        note_cleaned(queue.queue)
         queue.release(going_away=self.going_away)
         self._note_end(queue.report)
 
@@ -379,10 +382,6 @@ class Plan:
         names = snapshot.claim(snapshot.names)
         self.report.unlisted_semaphores = len(names)
         _cpython.unlink(names)
-
-
-# What has been cleaned up, by its id, is not discovered once more by the next trigger.
-_cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def _close_one_by_one(queues: list[QueueCloser]) -> None:

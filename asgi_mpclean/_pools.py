@@ -9,8 +9,8 @@ import multiprocessing.pool
 from typing import TYPE_CHECKING, Any
 
 from . import _cpython
-from ._callbacks import Sink
 from ._closers import Closer
+from ._delivery import Sink
 from ._queues import NONE_FRAME, QueueCloser
 from ._report import ResourceReport
 from ._workers import WorkerCloser

@@ -16,8 +16,9 @@ from ._drain import PipeReader, bytes_in_pipe
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
-    from ._callbacks import Sink
+    from ._delivery import Sink
     from ._report import ResourceReport
 
 # The time (seconds) after which a pipe in which nothing moves is not expected to move again.
@@ -67,9 +68,9 @@ class QueueCloser:
         # readable when they do.
         self.last_output = 0.0
         self.awaited: int | None = None
-        self._backlog: list[Any] = []
+        self._backlog: Sequence[Any] = ()
         self._reader: PipeReader | None = None
-        self._locked = False
+        self._held: Any | None = None  # the readers' lock, while we hold it
         self._moves = 0  # how often a look at the pipe has found something
         self._unfreed = 0  # items taken that the queue still counts as its own
 
@@ -78,11 +79,12 @@ class QueueCloser:
     def take_backlog(self) -> None:
         """Take what the feeder has not begun to send; a copy's belongs to its other users."""
         if self.owned and not self.is_left_to_workers:
-            self._backlog += self._take_backlog()
+            self._backlog = [*self._backlog, *self._take_backlog()]
 
     def _take_backlog(self) -> list[Any]:
         items = _cpython.take_backlog(self.queue)
-        self._free_slots(len(items))
+        if items:
+            self._free_slots(len(items))
         return items
 
     def _free_slots(self, count: int) -> None:
@@ -105,15 +107,10 @@ class QueueCloser:
             return False
         before = self._moves
         try:
-            self._read_progress()
+            self._read()
         finally:
             self._give_lock()
         return self._moves > before
-
-    def free_feeder(self) -> None:
-        """Read what is there if a writer may be blocked."""
-        if self.is_full:
-            self.read_some()
 
     def make_room(self) -> None:
         """Read what is there if that may keep a worker from ending, and note how it went."""
@@ -145,18 +142,24 @@ class QueueCloser:
         fd = self.fileno()
         return fd is not None and bytes_in_pipe(fd) >= NEARLY_FULL
 
-    def _read(self) -> int:
+    def _read(self) -> bool:
+        """Read what is there; tells whether anything was, be it a part of a frame."""
         if not _cpython.has_readable_pipes():
-            return self._read_publicly()
-        self._reader = self._reader or PipeReader(self.fileno)
-        frames = self._reader.read()
-        self._free_slots(len(frames))
-        if self.ignore_sentinels:
-            frames = [frame for frame in frames if frame != NONE_FRAME]
-        self.delivery.add_frames(frames)
-        return len(frames)
+            moved = self._read_publicly()
+        else:
+            reader = self._reader = self._reader or PipeReader(self.fileno)
+            before = reader.received
+            frames = reader.read()
+            moved = reader.received > before
+            if frames:
+                self._free_slots(len(frames))
+                if self.ignore_sentinels:
+                    frames = [frame for frame in frames if frame != NONE_FRAME]
+                self.delivery.add_frames(frames)
+        self._moves += moved
+        return moved
 
-    def _read_publicly(self) -> int:
+    def _read_publicly(self) -> bool:
         """Read by `get`: slower, and a torn frame blocks it; where there is nothing else."""
         items: list[Any] = []
         gone = (stdlib_queue.Empty, OSError, ValueError, EOFError, AttributeError)
@@ -167,19 +170,22 @@ class QueueCloser:
                     if hasattr(self.queue, "get_nowait")
                     else self.queue.get()
                 )
+        moved = bool(items)
         if self.ignore_sentinels:
             items = [item for item in items if item is not None]
         self.delivery.add_items(items)
-        return len(items)
+        return moved
 
     def _take_lock(self, seconds: float) -> bool:
         """Take the readers' lock, if it can be had within `seconds`; tells whether it is held."""
+        if self._held is not None:
+            return True
         lock = _cpython.read_lock(self.queue)
         if lock is None:
             return True
-        if not self._locked:
-            self._locked = lock.acquire(timeout=seconds) if seconds else lock.acquire(block=False)
-        return self._locked
+        taken = lock.acquire(timeout=seconds) if seconds else lock.acquire(block=False)
+        self._held = lock if taken else None
+        return bool(taken)
 
     def _give_lock(self, *, anyhow: bool = False) -> None:
         """Give the lock back, but in mid-frame, where a reader would take data for a length.
@@ -187,11 +193,11 @@ class QueueCloser:
         Args:
             anyhow: Nothing more will be read.
         """
-        if self._locked and not anyhow and self._is_torn:
+        if self._held is not None and not anyhow and self._is_torn:
             self._complete_frame()
-        if self._locked and (anyhow or not self._is_torn):
-            self._locked = False
-            _cpython.read_lock(self.queue).release()  # type: ignore[union-attr]  # it was there
+        if self._held is not None and (anyhow or not self._is_torn):
+            lock, self._held = self._held, None
+            lock.release()
 
     @property
     def _is_torn(self) -> bool:
@@ -205,18 +211,34 @@ class QueueCloser:
         """Wait a moment for the rest of a frame that somebody is writing; it may have no end."""
         until = time.monotonic() + STALLED
         while self._is_torn and time.monotonic() < until:
-            if not self._read_progress():
+            if not self._read():
                 time.sleep(TICK)
 
-    def _read_progress(self) -> bool:
-        """Read what is there; tells whether anything was, be it a part of a frame."""
-        before = self._reader.received if self._reader else 0
-        items = self._read()
-        moved = items > 0 or (self._reader is not None and self._reader.received > before)
-        self._moves += moved
-        return moved
-
     # When the workers have ended ---------------------------------------------------------------
+
+    def finish_at_rest(self, *, users_ended: bool) -> bool:
+        """Do what `finish` does with one look, if nothing is on its way into the pipe.
+
+        Args:
+            users_ended: No other process uses the queue.
+
+        Returns:
+            Whether that was all; if not, `finish` has to wait for something. What is in the pipe
+            has been read all the same, so that nobody waits for room in it.
+        """
+        if not self.owned or not self._take_lock(0.0):
+            return False
+        self.take_backlog()
+        # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
+        idle = _cpython.feeder_is_idle(self.queue, 0.0)
+        moved = self._read()
+        if self._is_torn:
+            return False  # Nobody else can read on from here.
+        self._give_lock(anyhow=True)
+        if not idle or self._is_corrupt or (moved and not users_ended):
+            return False
+        self._deliver_backlog()
+        return True
 
     def finish(self, until: float, *, users_ended: bool) -> None:
         """Read the queue empty, then deliver its backlog.
@@ -239,14 +261,17 @@ class QueueCloser:
             corrupt = self._is_corrupt
             self._give_lock(anyhow=True)
             self._close_reader()
-        late = self._take_backlog()
+        self._deliver_backlog()
         if corrupt:
             # A reader died in mid-frame. Nothing tells the items apart, but `put` has counted them.
             self.report.dropped += max(self._items_left(), 1)
+
+    def _deliver_backlog(self) -> None:
+        late = self._take_backlog()
         if self.ignore_sentinels:
             late = [item for item in late if item is not None]
-        self.delivery.add_items(self._backlog + late)
-        self._backlog = []
+        self.delivery.add_items([*self._backlog, *late])
+        self._backlog = ()
 
     def _items_left(self) -> int:
         return max((_cpython.items_in_flight(self.queue) or 0) - self._unfreed, 0)
@@ -284,7 +309,7 @@ class QueueCloser:
         while True:
             # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
             idle = _cpython.feeder_is_idle(self.queue, STALLED)
-            progress = self._read_progress()
+            progress = self._read()
             if idle and not self._is_torn and (users_ended or not progress):
                 break
             now = time.monotonic()

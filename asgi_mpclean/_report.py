@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class ResourceReport:
     """What was done to one resource.
 

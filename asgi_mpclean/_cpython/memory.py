@@ -19,7 +19,9 @@ try:
 except ImportError:  # pragma: no cover - Windows frees it with its last user
     _posixshmem = None
 
-FOLDER = "/dev/shm/"  # noqa: S108 - where Linux keeps it
+# Something in the folder where Linux keeps it that is no semaphore, and not the arena of a Value or
+# an Array, which has no name any more.
+OTHER_MAPPING = re.compile("/dev/shm/(?!sem[.]|pym-)")  # noqa: S108 - only looked for
 SHARED_MEMORY = multiprocessing.shared_memory.SharedMemory
 # The names that Python itself makes up; nobody else comes to one of them by chance.
 RANDOM_NAME = re.compile(r"/?psm_[0-9a-f]{8}")
@@ -128,6 +130,4 @@ def _is_any_mapped() -> bool:
         maps = Path("/proc/self/maps").read_text()
     except OSError:  # Only Linux can tell.
         return True
-    mapped = (line.rpartition(FOLDER)[2] for line in maps.splitlines() if FOLDER in line)
-    # Semaphores, and the arenas of Value and Array, which have no name any more.
-    return any(not name.startswith(("sem.", "pym-")) for name in mapped)
+    return OTHER_MAPPING.search(maps) is not None

@@ -33,10 +33,10 @@ def pools_and_managers() -> list[Any]:
     """Return each live `Pool`, `ThreadPool` and manager that was started in this process."""
     if Feature.SEMAPHORES not in AVAILABLE:
         return []
-    found = []
+    found, pid = [], os.getpid()
     for finalizer in list(_util._finalizer_registry.values()):
         name = getattr(finalizer._callback, "__name__", "")
-        if finalizer._pid == os.getpid() and name in {"_terminate_pool", "_finalize_manager"}:
+        if name in {"_terminate_pool", "_finalize_manager"} and finalizer._pid == pid:
             found.append(finalizer._weakref())
     return [thing for thing in found if thing is not None] + _pools_in_terminate()
 

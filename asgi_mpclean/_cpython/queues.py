@@ -125,7 +125,11 @@ def feeder_is_idle(queue: Any, wait: float) -> bool | None:
         return True
     notempty = getattr(queue, "_notempty", None)
     idle = None
-    if Feature.FEEDER in AVAILABLE and notempty is not None and notempty.acquire(timeout=wait):
+    if (
+        Feature.FEEDER in AVAILABLE
+        and notempty is not None
+        and (notempty.acquire(timeout=wait) if wait else notempty.acquire(blocking=False))
+    ):
         idle = bool(notempty._waiters) and not queue._buffer
         notempty.release()
     # Asked last, as that takes longer.
@@ -157,11 +161,8 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
             queue.cancel_join_thread()
         return
     queue._joincancelled = True
-    finalizers = [getattr(queue, "_jointhread", None)]
-    if forget:
-        finalizers.append(getattr(queue, "_close", None))
-    for finalizer in finalizers:
-        if finalizer is not None:
+    for name in ("_jointhread", "_close") if forget else ("_jointhread",):
+        if (finalizer := getattr(queue, name, None)) is not None:
             finalizer.cancel()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
@@ -27,6 +27,8 @@ try:
 except ImportError:  # pragma: no cover - Windows has no named semaphores to unlink
     _sem_unlink = None
 
+# So many names go to the tracker at once, which forgets them while the next ones are unlinked.
+HANDFUL = 100
 # POSIX promises that a write of at most this many bytes to a pipe is not split.
 ATOMIC_WRITE = getattr(select, "PIPE_BUF", 512)
 
@@ -62,9 +64,11 @@ class Snapshot:
         self._made_here: set[int] | None = None
         if Feature.SEMAPHORES in AVAILABLE:
             pid, cleanup = self._pid, _sync.SemLock._cleanup
-            for finalizer in list(_util._finalizer_registry.values()):
-                if finalizer._callback is cleanup and finalizer._pid == pid:
-                    self._finalizers[finalizer._args[0]] = finalizer
+            self._finalizers = {
+                finalizer._args[0]: finalizer
+                for finalizer in list(_util._finalizer_registry.values())
+                if finalizer._callback is cleanup and finalizer._pid == pid
+            }
 
     @property
     def names(self) -> set[str]:
@@ -136,23 +140,26 @@ def semaphore_names_of(resource: Any) -> list[str]:
     return [name for name in map(_name, semaphores_of(resource)) if name is not None]
 
 
-def unlink(names: Iterable[str]) -> int:
+def unlink(names: Sequence[str]) -> int:
     """Unlink semaphores and tell the resource tracker; returns how many were still there.
 
     Takes no lock, so that it may run in a signal handler: the tracker's own `unregister` can
     deadlock there. The tracker reads `UNREGISTER:name:semaphore` lines in every version.
     """
-    done, gone = [], 0
-    for name in names:
-        try:
-            _sem_unlink(name)
-        except FileNotFoundError:
-            gone += 1  # Somebody was quicker; the tracker must be told all the same.
-        except OSError:
-            continue
-        done.append(name)
-    unregister(done, "semaphore")
-    return len(done) - gone
+    unlinked = 0
+    for begin in range(0, len(names), HANDFUL):
+        done = []
+        for name in names[begin : begin + HANDFUL]:
+            try:
+                _sem_unlink(name)
+            except FileNotFoundError:
+                unlinked -= 1  # Somebody was quicker; the tracker must be told all the same.
+            except OSError:
+                continue
+            done.append(name)
+        unlinked += len(done)
+        unregister(done, "semaphore")
+    return unlinked
 
 
 # The trackers that this process has had. One that died has been replaced by one that knows nothing.
@@ -183,22 +190,23 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
         return
     if fd is None:
         return
-    batch = b""
     # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
     known = known and len(_tracker_pids) <= 1
-    for name in names:
-        line = f"UNREGISTER:{name}:{kind}\n".encode()
+    with contextlib.suppress(OSError):  # A tracker that is gone has nothing to forget.
         if not known:
-            line = f"REGISTER:{name}:{kind}\n".encode() + line
-        if len(batch) + len(line) > ATOMIC_WRITE:
-            _write(fd, batch)
-            batch = b""
-        batch += line
-    _write(fd, batch)
+            _tell(fd, "REGISTER", names, kind)
+        _tell(fd, "UNREGISTER", names, kind)
 
 
-def _write(fd: int, batch: bytes) -> None:
-    try:  # noqa: SIM105 - quicker
-        os.write(fd, batch)
-    except OSError:
-        pass  # A tracker that is gone has nothing to forget.
+def _tell(fd: int, command: str, names: list[str], kind: str) -> None:
+    """Write one line for each name, as many as are not split by the pipe at once."""
+    if not names:
+        return
+    lines = f"{command}:" + f":{kind}\n{command}:".join(names) + f":{kind}\n"
+    data = lines.encode()
+    if len(data) <= ATOMIC_WRITE or len(names) == 1:
+        os.write(fd, data)
+        return
+    half = len(names) // 2
+    _tell(fd, command, names[:half], kind)
+    _tell(fd, command, names[half:], kind)

@@ -1,0 +1,133 @@
+"""The items of a queue on their way to its `on_item`: in order, and each of them counted."""
+
+from __future__ import annotations
+
+import _thread
+import collections
+from typing import TYPE_CHECKING, Any
+
+from . import _callbacks, _cpython
+from ._callbacks import OverdueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._callbacks import Caller
+    from ._report import ResourceReport
+
+
+class Sink:
+    """Where the items of a queue go; here, nowhere."""
+
+    def add_frames(self, frames: Sequence[bytes]) -> None:
+        """Take pickled items."""
+
+    def add_items(self, items: Sequence[Any]) -> None:
+        """Take items that never were pickled."""
+
+    def begin(self) -> None:
+        """Begin with what was held back, as there is time now."""
+
+    def end(self) -> None:
+        """Say what became of them."""
+
+
+class Delivery(Sink):
+    """The items of one queue on their way to its `on_item`, counted.
+
+    Args:
+        report: Where delivered, dropped and failed items are counted.
+        on_item: What receives them; without it they are dropped, and not even unpickled.
+        caller: Makes the calls.
+    """
+
+    def __init__(
+        self, report: ResourceReport, on_item: Callable[[Any], object] | None, caller: Caller
+    ) -> None:
+        self._report = report
+        self._on_item = on_item
+        self._caller = caller
+        self._pending: collections.deque[tuple[Sequence[Any], bool]] = collections.deque()
+        self._turn = _thread.allocate_lock()  # One thread at a time keeps the order.
+        self._scheduled = False
+        self._ended = False
+        self._forks = _callbacks.forks
+        # Each is counted by one thread only, and read for the report once, at the end.
+        self._added = self._received = self._failed = 0
+
+    def add_frames(self, frames: Sequence[bytes]) -> None:
+        """Deliver pickled items."""
+        if frames:
+            self._add(frames, pickled=True)
+
+    def add_items(self, items: Sequence[Any]) -> None:
+        """Deliver items that never were pickled."""
+        if items:
+            self._add(items, pickled=False)
+
+    def _add(self, payloads: Sequence[Any], *, pickled: bool) -> None:
+        self._added += len(payloads)
+        if self._on_item is None:
+            return
+        self._pending.append((payloads, pickled))
+        if not self._scheduled:
+            self._scheduled = True
+            self._caller.deliver(self._deliver)
+
+    def deliver_here(self, items: Sequence[Any]) -> None:
+        """Deliver items in the calling thread, which is one that may be left behind."""
+        self._added += len(items)
+        if self._on_item is not None:
+            self._pending.append((items, False))
+            self._deliver()
+
+    def _deliver(self) -> None:
+        self._scheduled = False  # What is added from now on may come too late for this turn.
+        while self._pending and self._turn.acquire(blocking=False):
+            try:
+                while self._pending:
+                    payloads, pickled = self._pending.popleft()
+                    self._deliver_each(payloads, _cpython.loads if pickled else _unchanged)
+            finally:
+                self._turn.release()
+
+    def _deliver_each(self, payloads: Sequence[Any], load: Callable[[Any], Any]) -> None:
+        on_item = self._on_item
+        for payload in payloads:
+            if self._ended or self._forks != _callbacks.forks:
+                return
+            try:
+                item = load(payload)
+            except OverdueError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - it is code of the user
+                self._note(error)
+                continue
+            try:
+                on_item(item)  # type: ignore[misc]  # _add lets nothing in without one
+            except OverdueError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - SystemExit must not end the delivery
+                self._failed += 1
+                self._note(error)
+            self._received += 1
+
+    def _note(self, error: BaseException) -> None:
+        if self._report.error is None:
+            self._report.error = repr(error)
+
+    def begin(self) -> None:
+        """Let the delivery begin, if it is one of a batch, as there is time now."""
+        self._caller.begin_batch()
+
+    def end(self) -> None:
+        """Report what has been delivered by now, and the rest as dropped."""
+        self._ended = True
+        received = self._received
+        self._report.failed = self._failed
+        self._report.delivered += received
+        self._report.dropped += self._added - received
+
+
+def _unchanged(item: Any) -> Any:
+    return item
