@@ -25,7 +25,7 @@ from asgi_mpclean import (
     _shutdown,
     _workers,
 )
-from asgi_mpclean._kinds import LOCK, PROCESS, QUEUE, Entry
+from asgi_mpclean._kinds import CONNECTION, LOCK, PROCESS, QUEUE, Entry
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -150,10 +150,15 @@ def test_spent_entries() -> None:
     closed.close()
     queue = SPAWN.Queue()
     queue.close()
+    connections = SPAWN.Pipe(duplex=False)
+    for connection in connections:
+        assert not _registry._is_spent(Entry(connection, CONNECTION, ""))
+        connection.close()
     spent = [
         Entry(ended, PROCESS, ""),
         Entry(closed, PROCESS, ""),
         Entry(queue, QUEUE, ""),
+        Entry(connections[0], CONNECTION, ""),
     ]
     assert all(_registry._is_spent(entry) for entry in spent)
     lock = SPAWN.Lock()

@@ -1,0 +1,437 @@
+"""Branches that a real server takes once in a blue moon, each forced once."""
+
+from __future__ import annotations
+
+import _thread
+import concurrent.futures
+import contextlib
+import gc
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import types
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import workers
+from script import DELIVERED, WAIT, Script
+
+from asgi_mpclean import (
+    Registry,
+    _callbacks,
+    _closers,
+    _cpython,
+    _descendants,
+    _drain,
+    _exec,
+    _process,
+    _shutdown,
+    _signals,
+    _workers,
+)
+from asgi_mpclean._check.server import eventually
+from asgi_mpclean._cpython import AVAILABLE, Feature, memory, pools, processes, semaphores, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+FORK: Any = multiprocessing.get_context("fork")
+
+
+def filled(registry: Registry, on_item: Callable[[int], object]) -> Any:
+    queue = registry.register(SPAWN.SimpleQueue(), on_item=on_item)
+    queue.put(0)
+    return queue
+
+
+@pytest.fixture
+def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
+    """Do without a feature."""
+    AVAILABLE.discard(request.param)
+    yield request.param
+    AVAILABLE.add(request.param)
+
+
+# Threads and turns ------------------------------------------------------------------------------
+
+
+def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the end of the interpreter, where a daemon thread had begun to clean up."""
+
+    def fail(*_args: object) -> int:
+        raise RuntimeError
+
+    monkeypatch.setattr(_callbacks, "is_left_to_main_thread", lambda: not _signals.in_main_thread())
+    registry, got = Registry(), list[int]()
+    filled(registry, got.append)
+    cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 10})
+    cleaner.start()  # Before no thread can be started any more.
+    monkeypatch.setattr(_thread, "start_new_thread", fail)
+    Registry().clean(timeout=10)
+    assert eventually(lambda: not cleaner.is_alive() or bool(_callbacks._handed_over), 10)
+    Registry().clean(timeout=10)
+    cleaner.join(10)
+    registry.clean()
+    assert got == [0]
+
+
+def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
+    registry, other = Registry(), Registry()
+    busy, free = threading.Event(), threading.Event()
+
+    def on_item(_item: int) -> None:
+        busy.set()
+        free.wait(20)
+
+    filled(registry, on_item)
+    queue = filled(other, print)
+    cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 20})
+    cleaner.start()
+    assert busy.wait(10)
+    report = other.clean(timeout=0.2)
+    free.set()
+    cleaner.join(20)
+    assert (report.resources, queue in other) == ([], True)
+    assert 0.2 <= report.seconds < 2
+    other.register(queue, on_item=lambda _: None)
+    assert other.clean().delivered == 1
+    registry.clean()
+
+
+def test_what_was_cleaned_and_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    for _ in range(3):
+        registry.register(SPAWN.SimpleQueue())
+        registry.clean()
+    gc.collect()
+    monkeypatch.setattr(_closers, "_tidied_at", 0)
+    kept = registry.register(SPAWN.SimpleQueue())
+    registry.clean()
+    assert all(reference() is not None for reference in _closers._cleaned.values())
+    assert _closers.was_cleaned(kept)
+
+
+# Signals ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def handled() -> Iterator[list[int]]:
+    """Have a server's handler for SIGTERM; yields what it was called with."""
+    came: list[int] = []
+    found = signal.signal(signal.SIGTERM, lambda signum, _frame: came.append(signum))
+    yield came
+    signal.signal(signal.SIGTERM, found)
+
+
+def test_a_chained_signal_in_the_middle_of_a_clean_up_comes_after_it(handled: list[int]) -> None:
+    cleanings: list[str] = []
+    watch = _signals.Watch(cleanings.append)
+    watch.chain([signal.SIGTERM])
+    registry, during = Registry(), list[int]()
+
+    def on_item(_item: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        during.extend(handled)
+
+    filled(registry, on_item)
+    registry.clean()
+    watch.restore()
+    assert (during, handled, watch.seen) == ([], [signal.SIGTERM], True)
+
+
+def test_of_two_signals_the_second_comes_though_the_first_raises(handled: list[int]) -> None:
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def on_item(_item: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    found = signal.signal(signal.SIGINT, interrupt)
+    registry = Registry()
+    filled(registry, on_item)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            registry.clean()
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, found)
+    assert handled == [signal.SIGTERM]
+
+
+NO_THREADS = """
+    def fail(*arguments): raise RuntimeError
+    import _thread; _thread.start_new_thread = fail
+"""
+
+
+@pytest.mark.parametrize("threads", ["", NO_THREADS], ids=["", "no threads"])
+def test_what_is_being_made_for_ever_does_not_keep_a_signal_from_killing(threads: str) -> None:
+    body = f"""
+    asgi_mpclean._cpython.is_making_something = lambda: True
+    asgi_mpclean._signals.PAUSES = 3
+    mail()
+    {threads}
+    """
+    script = Script(textwrap.dedent(body) + WAIT).ready().send(signal.SIGTERM)
+    assert script.end() == (-signal.SIGTERM, DELIVERED)
+
+
+# Workers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pipe_ready", [True, False], ids=["its pipe", "its number"])
+def test_a_worker_whose_parent_is_gone_ends_itself(
+    pipe_ready: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _pid, signum: killed.append(signum))
+    monkeypatch.setattr(_descendants, "GRACE", 0)
+    reader, writer = SPAWN.Pipe(duplex=False)
+    with reader, writer:
+        if pipe_ready:
+            writer.send(None)
+        _descendants._wait_for_parent(reader, None if pipe_ready else -1)
+    assert killed == [signal.SIGTERM, signal.SIGKILL]
+
+
+def test_who_has_no_parent_waits_for_none() -> None:
+    body = """
+    asgi_mpclean.worker_init()
+    say([thread.name for thread in threading.enumerate()])
+    """
+    assert Script(body).end() == (0, ["['MainThread']"])
+
+
+def test_the_end_of_a_worker_is_sent_to_nobody() -> None:
+    """A worker of an executor would take it for the outcome of a job, and live on."""
+    ended = _process.TerminatedError()
+    with pytest.raises(_process.TerminatedError):
+        pickle.dumps(ended)
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(pickle.dumps, ended).result(20)
+
+
+def test_a_handler_that_is_not_pythons_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = signal.getsignal(signal.SIGUSR1)
+    monkeypatch.setattr(_process, "_found", {signal.SIGUSR1: None})
+    _process.give_signals_back()
+    assert signal.getsignal(signal.SIGUSR1) == found
+
+
+def test_semaphores_of_others_are_not_taken_for_a_workers_own() -> None:
+    other = Path("/dev/shm/sem.mpclean-other")
+    other.touch()
+    registry = Registry()
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.sleep, args=(ready,)))
+    worker.start()
+    try:
+        assert ready.wait(20)
+        assert "/mpclean-other" not in _workers.semaphores_of_process(worker.pid)
+    finally:
+        other.unlink()
+        registry.clean()
+
+
+# Pools and executors ----------------------------------------------------------------------------
+
+
+def test_a_registered_pool_is_not_discovered_once_more() -> None:
+    registry = Registry()
+    registry.register(SPAWN.Pool(1))
+    report = registry.clean(discover=True, timeout=10)
+    assert [entry.registered for entry in report.resources if entry.kind == "Pool"] == [True]
+
+
+def test_an_executor_that_has_shut_down_has_nobody_to_wake() -> None:
+    with concurrent.futures.ProcessPoolExecutor(1, SPAWN) as executor:
+        executor.submit(os.getpid).result(20)
+    assert pools.begin_executor_shutdown(executor) is None
+
+
+def report_outcome(manager: Any, outcomes: Any) -> None:
+    registry = Registry()
+    registry.register(manager)
+    outcomes.send(registry.clean().resources[0].outcome)
+
+
+def test_a_manager_that_was_inherited_is_left_alone() -> None:
+    manager = SPAWN.Manager()
+    reader, writer = SPAWN.Pipe(duplex=False)
+    child = FORK.Process(target=report_outcome, args=(manager, writer))
+    child.start()
+    assert reader.poll(20)
+    assert reader.recv() == "not a child of this process"
+    child.join(20)
+    assert manager.list([1])[0] == 1
+    manager.shutdown()
+
+
+# Private names ----------------------------------------------------------------------------------
+
+
+class NoOwner(multiprocessing.queues.SimpleQueue):  # type: ignore[type-arg]
+    """A subclass that cannot be asked who made it."""
+
+    @property
+    def _opid(self) -> int:
+        raise OSError
+
+
+def test_a_queue_that_cannot_even_be_looked_at_does_not_stop_the_rest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry, got = Registry(), list[int]()
+    strange = registry.register(NoOwner(ctx=SPAWN), name="strange")
+    filled(registry, got.append)
+    registry.clean()
+    assert got == [0]
+    assert "queue strange: clean-up failed" in caplog.text
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(strange)))
+
+
+@pytest.mark.parametrize("without", [Feature.FRAMES, Feature.CHILDREN], indirect=True)
+def test_without_a_feature_nothing_is_seen_being_made(
+    without: Feature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cpython.making, "_is_inside_maker", lambda _frame: True)
+    assert not _cpython.is_making_something()
+    AVAILABLE.add(without)
+    assert _cpython.is_making_something()
+
+
+@pytest.mark.parametrize("without", [Feature.HELPERS], indirect=True)
+def test_without_a_feature_helpers_are_left_alone(without: Feature) -> None:
+    lock = SPAWN.Lock()  # It starts the tracker.
+    tracker: Any = multiprocessing.resource_tracker._resource_tracker
+    pid = tracker._pid
+    _cpython.remove_files(0)
+    _cpython.stop_helpers(0)
+    assert without is Feature.HELPERS
+    assert tracker._pid == pid
+    os.kill(pid, 0)
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(lock)))
+
+
+def test_a_helper_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    helper = types.SimpleNamespace(fd=writer, pid=process.pid)
+    assert not processes._stop_helper(helper, "fd", "pid", 0.01)
+    assert (helper.fd, helper.pid) == (None, None)
+    monkeypatch.setattr(processes, "_stop_helper", lambda *_args: False)
+    folder = multiprocessing.util.get_temp_dir()
+    _cpython.remove_files(0)
+    assert Path(folder).is_dir()  # Its socket is there while the fork server is.
+    process.communicate(b"\n", timeout=20)
+    os.close(reader)
+
+
+def test_who_waits_without_a_caller_is_nobodys() -> None:
+    assert not waiting._is_of_multiprocessing(None)
+
+
+def test_two_locks_of_the_fork_context_are_looked_up_at_once() -> None:
+    registry = Registry()
+    for _ in range(2):
+        registry.register(FORK.Lock())
+    assert [entry.outcome for entry in registry.clean().resources] == ["unlinked"] * 2
+
+
+def test_many_names_are_told_to_the_tracker_in_whole_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    tracker = multiprocessing.resource_tracker._resource_tracker
+    monkeypatch.setattr(tracker, "_fd", writer)
+    names = [f"/mp-{number:0250}" for number in range(40)]
+    sizes: list[int] = []
+    write = os.write
+
+    def note(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        assert data.endswith(b":semaphore\n")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", note)
+    semaphores.unregister(names, "semaphore")
+    lines = os.read(reader, 64 * 1024).decode().splitlines()
+    assert lines == [f"UNREGISTER:{name}:semaphore" for name in names]
+    assert max(sizes) <= semaphores.ATOMIC_WRITE
+    for end in (reader, writer):
+        os.close(end)
+
+
+def test_a_pipe_that_has_ended_is_not_read_again() -> None:
+    reader, writer = os.pipe()
+    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+        pipe.ended = True
+        os.write(writer, b"\0\0\0\1x")
+        assert pipe.read() == []
+    for end in (reader, writer):
+        os.close(end)
+
+
+def test_disabled_nothing_is_cleaned_before_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, got = Registry(), list[int]()
+    queue = filled(registry, got.append)
+    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    _exec.make_ready()
+    assert (got, queue in registry) == ([], True)
+    monkeypatch.undo()
+    assert registry.clean().delivered == 1
+
+
+# Shared memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unlinked", [False, True], ids=["", "unlinked"])
+@pytest.mark.parametrize("closed", [False, True], ids=["", "closed"])
+def test_without_a_private_module_memory_is_unlinked_all_the_same(
+    unlinked: bool, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_posixshmem", None)
+    block = SharedMemory(create=True, size=10)
+    if closed:
+        block.close()
+    if unlinked:
+        block.unlink()
+    registry = Registry()
+    registry.register(block)
+    assert registry.clean().resources[0].outcome == ("already unlinked" if unlinked else "unlinked")
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name=block.name)
+
+
+def test_memory_that_is_closed_and_gone_is_no_error() -> None:
+    block = SharedMemory(create=True, size=10)
+    block.close()
+    block.unlink()
+    registry = Registry()
+    registry.register(block)
+    assert registry.clean().resources[0].outcome == "already unlinked"
+
+
+def test_where_mappings_cannot_be_read_memory_is_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_options: object) -> str:
+        raise OSError
+
+    block = SharedMemory(create=True, size=10)
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert _cpython.shared_memory_made_here() == [block]
+    block.close()
+    block.unlink()
