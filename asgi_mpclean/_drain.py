@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 if sys.platform != "win32":
     import fcntl
@@ -37,7 +37,7 @@ class FrameParser:
     """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
 
     def __init__(self) -> None:
-        self._pieces: Sequence[bytes] = ()
+        self._pieces: list[bytes] = []
         self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
         self._unsure = False
@@ -64,7 +64,7 @@ class FrameParser:
         if self.corrupt:
             return []
         if self._size:
-            self._pieces = [*self._pieces, data]
+            self._pieces.append(data)
             self._size += len(data)
             if self._size < self._wanted:
                 return []  # Joined with each piece, a long frame would take quadratic time.
@@ -100,7 +100,7 @@ class FrameParser:
         return frames
 
     def _clear(self) -> None:
-        self._pieces, self._size, self._wanted = (), 0, 0
+        self._pieces, self._size, self._wanted = [], 0, 0
 
 
 class PipeReader:

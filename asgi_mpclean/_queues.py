@@ -226,9 +226,9 @@ class QueueCloser:
             Whether that was all; if not, `finish` has to wait for something. What is in the pipe
             has been read all the same, so that nobody waits for room in it.
         """
+        self.take_backlog()
         if not self.owned or not self._take_lock(0.0):
             return False
-        self.take_backlog()
         # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
         idle = _cpython.feeder_is_idle(self.queue, 0.0)
         moved = self._read()
