@@ -61,7 +61,7 @@ def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.0
     return answer
 
 
-def _as_from_a_terminal() -> None:
+def _as_from_a_terminal() -> None:  # pragma: no cover - in a child, before its exec
     """Ignore no signal because we do, as a background job of a script ignores SIGINT."""
     for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)

@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+UVICORN = "-- {python} -m uvicorn clean:app --port {{port}}"
 ANSWER = """
 import multiprocessing, os, signal, time
 from asgi_mpclean import MPCleanLifespan, register
@@ -74,6 +75,7 @@ threading.Thread(target=lambda: time.sleep(600)).start()
 print("ImportError: something that this app can do without", flush=True)
 time.sleep(1)
 """,
+    "raises": ANSWER + WRAPPED + "import atexit\natexit.register(lambda: 1 / 0)\n",
     "broken": "import nothing_of_that_name\n",
     "silent": "import time\ntime.sleep(600)\n",
 }
@@ -84,6 +86,10 @@ def folder(tmp_path: Path) -> Path:
     """A folder with all the apps."""
     for name, code in APPS.items():
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "app.py").write_text("from .inside import app\n")
+    (tmp_path / "package" / "inside.py").write_text(APPS["clean"])
     return tmp_path
 
 
@@ -105,6 +111,9 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
     [
         ("clean:app", 0, ["uvicorn, CTRL-C", "uvicorn, SIGTERM", "Queue jobs"]),
         ("clean.py --signal int-twice", 0, ["CTRL-C twice", "clean"]),
+        ("package/app.py --signal int", 0, ["clean"]),
+        ("clean:app --signal int --compare --html page.html", 0, ["with", "without"]),
+        ("clean:app --signal int --html /dev/full", 1, ["/dev/full cannot be written: No space"]),
         ("clean:app --signal reload", 0, ["uvicorn --reload, change, CTRL-C"]),
         ("clean:app --signal term --workers 2", 0, ["uvicorn --workers 2, SIGTERM"]),
         ("clean:app --server granian --server daphne --signal int", 0, ["granian", "daphne"]),
@@ -115,8 +124,9 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         ("fails:app --signal int --request GET /put", 1, ["7 items failed: jobs", "has no len()"]),
         ("blocks:app --signal int --request GET /put", 1, ["7 items dropped", "no time left"]),
         ("noisy:app --signal int", 1, ["1 traceback\n", "initializer=worker_init"]),
+        ("raises:app --signal int", 1, ["1 traceback\n", "ZeroDivisionError"]),
         ("hangs:app --signal int --timeout 2", 1, ["hangs: killed 2 s"]),
-        ("--signal int -- {python} -m uvicorn clean:app --port {{port}}", 0, ["clean"]),
+        (f"--signal int {UVICORN}", 0, ["clean"]),
     ],
 )
 def test_what_it_says_of_an_app(folder: Path, words: str, status: int, said: list[str]) -> None:
@@ -171,10 +181,16 @@ def test_wrong_use_starts_nothing(
         ("clean:app --signal int --request GET nowhere", "GET nowhere "),
         ("-- false", "it ended at once, with exit status 1"),
         ("--start-timeout 2 -- sleep 60", "it did not answer in 2 s"),
+        ("-- grep in told.txt", "the port is in use"),
+        (
+            f"--signal reload --touch clean.py --start-timeout 2 {UVICORN}",
+            "clean.py was changed, but nothing was reloaded in 2 s",
+        ),
     ],
 )
 def test_what_does_not_serve_is_told_and_ended(folder: Path, words: str, said: str) -> None:
-    outcome = check(folder, *words.split())
+    (folder / "told.txt").write_text("[Errno 98] Address already in use")
+    outcome = check(folder, *words.format(python=sys.executable).split())
     assert outcome.status == 2, outcome.output
     assert said in " ".join(outcome.output.split())
 

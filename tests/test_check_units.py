@@ -1,0 +1,131 @@
+"""What `asgi-mpclean check` is made of, where it cannot be had by starting a server."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asgi_mpclean._check import cli, commands, findings, output, processes, run, shm
+from asgi_mpclean._check.errors import CheckError, ServerError
+from asgi_mpclean._check.server import Server, eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm")
+
+
+@pytest.fixture
+def installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have only some modules installed."""
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: object() if name in request.param else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("installed", "worker"),
+    [
+        ({"gunicorn", "gunicorn.workers.gasgi", "uvicorn_worker"}, "asgi"),
+        ({"gunicorn", "uvicorn_worker"}, "uvicorn_worker.UvicornWorker"),
+    ],
+    indirect=["installed"],
+)
+@pytest.mark.usefixtures("installed")
+def test_gunicorn_serves_by_the_worker_that_there_is(worker: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()
+    target = commands.serve(str(tmp_path / "app.py"), "gunicorn")
+    assert target.command[target.command.index("--worker-class") + 1] == worker
+    target = commands.serve(str(tmp_path / "app.py"), "gunicorn -k mine")
+    assert "--worker-class" not in target.command
+
+
+@pytest.mark.parametrize(
+    ("installed", "server", "said"),
+    [
+        ({"gunicorn"}, "gunicorn", "has no ASGI worker"),
+        ({"gunicorn"}, "hypercorn", "hypercorn is not installed here"),
+    ],
+    indirect=["installed"],
+)
+@pytest.mark.usefixtures("installed")
+def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "app.py").touch()
+    with pytest.raises(CheckError, match=said):
+        commands.serve(str(tmp_path / "app.py"), server)
+
+
+def test_other_systems_are_told_that_they_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cli.run(["check", "app:app"]) == 2
+    assert "which only Linux has" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_clean_up_that_took_too_long_is_found() -> None:
+    report = {"timeout": 5.0, "seconds": 5.5, "deadline_passed": True, "resources": []}
+    result: Any = types.SimpleNamespace(reports=[{"report": report}])
+    (found,) = findings._lost(result)
+    assert found.fault == "the clean-up took longer than its 5 s"
+
+
+def test_a_request_that_nobody_takes_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        server: Any = types.SimpleNamespace(port=closed.getsockname()[1])
+    with pytest.raises(CheckError, match="GET / failed"):
+        run._request(server, "GET", "/", 1)
+
+
+def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = types.SimpleNamespace(prctl=lambda *_args: -1)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_args, **_options: library)
+    with pytest.raises(OSError, match="PR_SET_CHILD_SUBREAPER"):
+        processes.adopt_orphans.__wrapped__()
+
+
+def test_a_process_that_is_gone_has_used_no_time() -> None:
+    assert processes.cpu_ticks([-1]) == 0
+
+
+def test_without_root_there_is_no_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert not shm.can_unshare.__wrapped__()
+
+
+def test_output_that_goes_on_is_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    reading = output.Output(reader)
+    join = reading._thread.join
+    monkeypatch.setattr(reading._thread, "join", lambda _timeout: join(0))
+    reading.close()
+    os.write(writer, b"more")
+    assert reading.wait_for("more", 1, 10)
+    os.close(writer)
+    join(10)
+    reading.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reader)
+
+
+def test_what_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+    with Server(sys.executable, "-c", "import signal; signal.pause()") as server:
+        with pytest.raises(ServerError, match="no answer in"):
+            server.wait_until_ready(0.1)
+        with pytest.raises(ServerError, match="not watched after"):
+            server.wait_until_watched(tmp_path, 0.1)
+
+
+def test_a_signal_to_a_server_that_has_ended_goes_nowhere() -> None:
+    with Server(sys.executable, "-c", "") as server:
+        assert eventually(lambda: server.has_ended, 20)
+        server.signal(signal.SIGTERM)
+        assert server.finish().status == 0
