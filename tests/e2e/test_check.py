@@ -113,7 +113,7 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         ("clean.py --signal int-twice", 0, ["CTRL-C twice", "clean"]),
         ("package/app.py --signal int", 0, ["clean"]),
         ("clean:app --signal int --compare --html page.html", 0, ["with", "without"]),
-        ("clean:app --signal int --html /dev/full", 1, ["/dev/full cannot be written: No space"]),
+        ("clean:app --signal int --html /dev/full", 2, ["/dev/full cannot be written: No space"]),
         ("clean:app --signal reload", 0, ["uvicorn --reload, change, CTRL-C"]),
         ("clean:app --signal term --workers 2", 0, ["uvicorn --workers 2, SIGTERM"]),
         ("clean:app --server granian --server daphne --signal int", 0, ["granian", "daphne"]),
