@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -31,7 +32,10 @@ from asgi_mpclean import (
     _descendants,
     _drain,
     _exec,
+    _overseer,
+    _plan,
     _process,
+    _restart,
     _shutdown,
     _signals,
     _workers,
@@ -186,6 +190,50 @@ def test_what_is_being_made_for_ever_does_not_keep_a_signal_from_killing(threads
     """
     script = Script(textwrap.dedent(body) + WAIT).ready().send(signal.SIGTERM)
     assert script.end() == (-signal.SIGTERM, DELIVERED)
+
+
+# Servers ----------------------------------------------------------------------------------------
+
+
+def test_where_processes_cannot_be_looked_at_no_server_is_a_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_options: object) -> str:
+        raise OSError
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert not _restart._is_forked_worker()
+
+
+def test_a_server_without_listeners_is_told_at_once() -> None:
+    server = types.SimpleNamespace(should_exit=False)
+    _restart._stop(server)
+    assert server.should_exit
+
+
+def test_an_app_that_waits_for_ever_is_cleaned_up_after_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_cpython, "is_waiting_for_end", lambda _event_loop: True)
+    given: list[float] = []
+    overseer = _overseer.Overseer(0.2, given.append)
+    assert eventually(lambda: len(given) >= 2, 10)
+    overseer.stop()
+    assert given[:2] == [pytest.approx(0.2 * (1 - _workers.TERMINATE_AT))] * 2
+
+
+def test_who_insists_when_time_is_nearly_over_takes_none_of_it() -> None:
+    plan = _plan.Plan(
+        [],
+        trigger="test",
+        start=time.monotonic(),
+        timeout=1.0,
+        discover=False,
+        going_away=False,
+    )
+    before = plan._workers_time
+    plan.hurry()
+    assert plan._workers_time == before
 
 
 # Workers ----------------------------------------------------------------------------------------
