@@ -57,8 +57,7 @@ class Delivery(Sink):
 
     def add_frames(self, frames: Sequence[bytes]) -> None:
         """Deliver pickled items."""
-        if frames:
-            self._add(frames, pickled=True)
+        self._add(frames, pickled=True)
 
     def add_items(self, items: Sequence[Any]) -> None:
         """Deliver items that never were pickled."""
@@ -67,7 +66,7 @@ class Delivery(Sink):
 
     def _add(self, payloads: Sequence[Any], *, pickled: bool) -> None:
         self._added += len(payloads)
-        if self._on_item is None:
+        if self._on_item is None or not payloads:
             return
         self._pending.append((payloads, pickled))
         if not self._scheduled:

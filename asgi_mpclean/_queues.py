@@ -16,7 +16,6 @@ from ._drain import PipeReader, bytes_in_pipe
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
 
     from ._delivery import Sink
     from ._report import ResourceReport
@@ -68,7 +67,7 @@ class QueueCloser:
         # readable when they do.
         self.last_output = 0.0
         self.awaited: int | None = None
-        self._backlog: Sequence[Any] = ()
+        self._backlog: list[Any] = []
         self._reader: PipeReader | None = None
         self._held: Any | None = None  # the readers' lock, while we hold it
         self._moves = 0  # how often a look at the pipe has found something
@@ -79,12 +78,14 @@ class QueueCloser:
     def take_backlog(self) -> None:
         """Take what the feeder has not begun to send; a copy's belongs to its other users."""
         if self.owned and not self.is_left_to_workers:
-            self._backlog = [*self._backlog, *self._take_backlog()]
+            self._backlog += self._take_backlog()
 
     def _take_backlog(self) -> list[Any]:
         items = _cpython.take_backlog(self.queue)
         if items:
             self._free_slots(len(items))
+        if self.ignore_sentinels:
+            items = [item for item in items if item is not None]
         return items
 
     def _free_slots(self, count: int) -> None:
@@ -235,9 +236,10 @@ class QueueCloser:
         if self._is_torn:
             return False  # Nobody else can read on from here.
         self._give_lock(anyhow=True)
-        if not idle or self._is_corrupt or (moved and not users_ended):
+        if not idle or (moved and not users_ended) or self._is_corrupt:
             return False
-        self._deliver_backlog()
+        self.delivery.add_items(self._backlog)
+        self._backlog = []
         return True
 
     def finish(self, until: float, *, users_ended: bool) -> None:
@@ -267,11 +269,9 @@ class QueueCloser:
             self.report.dropped += max(self._items_left(), 1)
 
     def _deliver_backlog(self) -> None:
-        late = self._take_backlog()
-        if self.ignore_sentinels:
-            late = [item for item in late if item is not None]
-        self.delivery.add_items([*self._backlog, *late])
-        self._backlog = ()
+        self.take_backlog()
+        self.delivery.add_items(self._backlog)
+        self._backlog = []
 
     def _items_left(self) -> int:
         return max((_cpython.items_in_flight(self.queue) or 0) - self._unfreed, 0)

@@ -297,15 +297,16 @@ def log(report: CleanupReport) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s", report.summary())
     for entry in report.resources:
-        what = f"{entry.kind} {entry.name}"
+        what = entry.kind, entry.name
         if entry.dropped and (entry.registered or not entry.name.startswith(MOOT)):
-            logger.warning("%s: %d items dropped", what, entry.dropped)
+            logger.warning("%s %s: %d items dropped", *what, entry.dropped)
         if entry.cancelled:
-            logger.warning("%s: %d jobs cancelled", what, entry.cancelled)
+            logger.warning("%s %s: %d jobs cancelled", *what, entry.cancelled)
         if entry.error is not None:
-            logger.warning("%s: on_item failed for %d items: %s", what, entry.failed, entry.error)
+            failed = entry.failed, entry.error
+            logger.warning("%s %s: on_item failed for %d items: %s", *what, *failed)
         if entry.outcome in {"killed", "still running"}:
-            logger.warning("%s: %s", what, entry.outcome)
+            logger.warning("%s %s: %s", *what, entry.outcome)
     if report.deadline_passed:
         logger.warning("the clean-up took longer than its %g s", report.timeout)
 

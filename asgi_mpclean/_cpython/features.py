@@ -6,6 +6,7 @@ import concurrent.futures
 import concurrent.futures.process
 import enum
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.forkserver
 import multiprocessing.managers
 import multiprocessing.pool
@@ -64,6 +65,7 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_queues.SimpleQueue, "_reader"),
         (_queues.SimpleQueue, "_writer"),
         (_queues.SimpleQueue, "_rlock"),
+        (multiprocessing.connection.Connection, "_handle"),
     ),
     Feature.FEEDER: (
         (_queues.Queue, "_thread"),

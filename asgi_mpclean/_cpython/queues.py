@@ -73,10 +73,9 @@ def readable_fd(queue: Any) -> int | None:
     """Return the descriptor of the read end of `queue`'s pipe, None if it is closed."""
     if not has_readable_pipes():
         return None
-    try:
-        return int(queue._reader.fileno())
-    except (OSError, AttributeError):
-        return None
+    # What `fileno()` returns, which takes two calls more.
+    handle: int | None = getattr(queue._reader, "_handle", None)
+    return handle
 
 
 def read_lock(queue: Any) -> Any | None:
