@@ -48,7 +48,7 @@ class Call:
     """One call of user code, or several that are waited for as one, made somewhere else.
 
     Args:
-        functions: What is called, each by one `run`.
+        functions: What is called, one after the other.
         what: Its name in the log.
         can_wait: Where there are no threads, call it only when everything else is done.
     """
@@ -73,9 +73,18 @@ class Call:
         return not self._functions
 
     def run(self) -> None:
-        """Make the next call of it; what that raises is logged."""
+        """Make the calls that nobody has begun; several threads may, where one is stuck."""
+        while self._functions:
+            self.run_next()
+
+    def run_next(self) -> None:
+        """Make the next call; what it raises is logged."""
         try:
-            self._functions.popleft()()
+            function = self._functions.popleft()
+        except IndexError:  # Another thread was quicker.
+            return
+        try:
+            function()
         except OverdueError:
             pass
         except BaseException:
@@ -109,7 +118,6 @@ class Caller:
         self._postponed: list[Call] = []
         self._helped = 0.0
         self._threads = 0
-        self._closed = False
 
     def call(self, function: Callable[[], object], what: str) -> Call:
         """Have `function` called.
@@ -145,8 +153,7 @@ class Caller:
     def _begin(self, call: Call) -> Call:
         self._waiting.append(call)
         if self.has_thread():
-            for _ in range(call.size):
-                self._calls.put(call)
+            self._calls.put(call)
         elif call.can_wait:
             self._postponed += [call] * call.size
         else:
@@ -176,7 +183,7 @@ class Caller:
         if last is None or last.started or now - max(last.made, self._helped) < PATIENCE:
             return
         self._helped = now
-        self._start_thread()
+        self._help(last)
 
     def wait(self, until: float | None = None) -> bool:
         """Wait for all calls made so far; tells whether they have ended."""
@@ -194,14 +201,17 @@ class Caller:
             elif remaining <= 0:
                 return False
             elif not last.started:
-                self._start_thread()
+                self._help(last)
         return True
 
     def close(self) -> None:
-        """Let each thread end when no call is left for it; there will be no more."""
-        self._closed = True
-        for _ in range(self._threads):
-            self._calls.put(None)
+        """Let the threads end when no call is left for them; there will be no more."""
+        self._calls.put(None)
+
+    def _help(self, call: Call) -> None:
+        """Start another thread, for a call that a thread before it may have begun with."""
+        self._calls.put(call)
+        self._start_thread()
 
     def _start_thread(self) -> bool:
         try:
@@ -209,21 +219,27 @@ class Caller:
         except RuntimeError:  # Python cannot start threads while it ends (3.12 and newer).
             return False
         self._threads += 1
-        if self._closed:
-            self._calls.put(None)
         return True
 
     def _run(self) -> None:
         with _calling():
-            while (call := self._calls.get()) is not None:
+            while (call := self._next()) is not None:
                 call.run()
+
+    def _next(self) -> Call | None:
+        while (call := self._calls.get()) is None:
+            alone = self._calls.empty()
+            self._calls.put(None)  # For the other threads, and behind what came after it.
+            if alone:
+                break
+        return call
 
     def _run_here(self, call: Call, until: float) -> None:
         if is_left_to_main_thread():
             _handed_over.append(call)
             return
         with _calling(), _alarm_at(until):
-            call.run()
+            call.run_next()
 
 
 _calling_threads: set[int] = set()
@@ -262,7 +278,7 @@ def run_handed_over(until: float) -> None:
     """Make these calls in the main thread, which waits for that clean-up."""
     while _handed_over:
         with _calling(), _alarm_at(until):
-            _handed_over.popleft().run()
+            _handed_over.popleft().run_next()
 
 
 class OverdueError(BaseException):

@@ -27,7 +27,7 @@ CHUNK = 64 * 1024
 # The opcode at the beginning of every pickle since protocol 2; the last one is a full stop.
 PICKLE_BEGINS = b"\x80"
 
-SIZE_OF_INT = struct.calcsize("i")
+_INT = struct.Struct("i")
 _SHORT = struct.Struct("!i")
 _SHORT_SIZE = _SHORT.size
 _LONG = struct.Struct("!Q")
@@ -197,9 +197,9 @@ def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
         return 0
-    size = bytearray(SIZE_OF_INT)  # Mutable, as that takes a quarter of the time.
+    size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
     try:
         fcntl.ioctl(fd, termios.FIONREAD, size)
     except OSError:
         return 0
-    return int.from_bytes(size, sys.byteorder)
+    return int(_INT.unpack(size)[0])
