@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import collections
 from typing import TYPE_CHECKING, Any
 
 from . import _callbacks, _cpython
@@ -47,7 +46,7 @@ class Delivery(Sink):
         self._report = report
         self._on_item = on_item
         self._caller = caller
-        self._pending: collections.deque[tuple[Sequence[Any], bool]] = collections.deque()
+        self._pending: list[tuple[Sequence[Any], bool]] = []
         self._turn = _thread.allocate_lock()  # One thread at a time keeps the order.
         self._scheduled = False
         self._ended = False
@@ -85,7 +84,7 @@ class Delivery(Sink):
         while self._pending and self._turn.acquire(blocking=False):
             try:
                 while self._pending:
-                    payloads, pickled = self._pending.popleft()
+                    payloads, pickled = self._pending.pop(0)
                     self._deliver_each(payloads, _cpython.loads if pickled else _unchanged)
             finally:
                 self._turn.release()

@@ -36,11 +36,14 @@ _LONG = struct.Struct("!Q")
 class FrameParser:
     """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
 
+    __slots__ = ("_pieces", "_size", "_unsure", "_wanted", "corrupt")
+
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
         self._unsure = False
+        # It cannot be told any more where a frame begins; the rest is only thrown away.
         self.corrupt = False
 
     def distrust(self) -> None:
@@ -52,7 +55,7 @@ class FrameParser:
         """Whether a frame has begun and not ended."""
         return self._size > 0
 
-    def reset(self) -> bool:
+    def drop_torn_frame(self) -> bool:
         """Forget a frame whose writer is dead; tells whether there was one."""
         torn = self.torn
         self._clear()
@@ -103,7 +106,7 @@ class FrameParser:
         self._pieces, self._size, self._wanted = [], 0, 0
 
 
-class PipeReader:
+class PipeReader(FrameParser):
     """The frames in the pipe behind a descriptor.
 
     Holding the readers' lock, nobody else reads: the pipe is asked how much it holds, and not read
@@ -115,8 +118,10 @@ class PipeReader:
             as a feeder closes it when it ends, and its number may soon be another file's.
     """
 
+    __slots__ = ("_own_fd", "_shared_fd", "ended", "received")
+
     def __init__(self, fd: Callable[[], int | None]) -> None:
-        self._parser = FrameParser()
+        super().__init__()
         self.ended = False
         self.received = 0  # bytes, to see progress inside a long frame
         self._shared_fd = fd
@@ -124,27 +129,13 @@ class PipeReader:
 
     def read_without_lock(self) -> bool:
         """Be ready for another reader at the same pipe; tells whether the system can."""
-        self._parser.distrust()
+        self.distrust()
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             self._own_fd = os.open(f"/proc/self/fd/{self._shared_fd()}", flags)
         except OSError:
             return False
         return True
-
-    @property
-    def corrupt(self) -> bool:
-        """Whether it cannot be told any more where a frame begins; the rest is only thrown away."""
-        return self._parser.corrupt
-
-    @property
-    def torn(self) -> bool:
-        """Whether the last frame read is not complete."""
-        return self._parser.torn
-
-    def drop_torn_frame(self) -> bool:
-        """Forget a frame whose writer is dead; tells whether there was one."""
-        return self._parser.reset()
 
     def read(self) -> list[bytes]:
         """Return the frames that are complete now; an empty list says that none is."""
@@ -167,7 +158,7 @@ class PipeReader:
                 self.ended = True
                 break
             self.received += len(data)
-            frames += self._parser.feed(data)
+            frames += self.feed(data)
             if len(data) < CHUNK:
                 break
         return frames

@@ -9,11 +9,11 @@ takes no lock without a limit, and calls no code of the user itself.
 
 from __future__ import annotations
 
+import _thread
 import logging
 import multiprocessing
 import multiprocessing.connection
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -352,11 +352,8 @@ class Plan:
             self._each(QueueCloser.close, self.queues)
 
     def _close_in_background(self) -> bool:
-        closing = threading.Thread(
-            target=_close_one_by_one, args=(self.queues,), name="asgi_mpclean", daemon=True
-        )
         try:
-            closing.start()
+            _thread.start_new_thread(_close_one_by_one, (self.queues,))
         except RuntimeError:  # The interpreter is ending.
             return False
         return True

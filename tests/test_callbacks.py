@@ -54,16 +54,10 @@ def test_without_threads_items_are_delivered_all_the_same(where: str) -> None:
     assert got == [0, 1, 2]
 
 
-def test_without_threads_many_queues_are_closed_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(_thread: threading.Thread) -> None:
-        msg = "can't create new thread at interpreter shutdown"
-        raise RuntimeError(msg)
-
+@pytest.mark.usefixtures("no_threads")
+def test_without_threads_many_queues_are_closed_all_the_same() -> None:
     registry = Registry()
     queues = [filled(registry, lambda _: None) for _ in range(40)]
-    monkeypatch.setattr(threading.Thread, "start", fail)
     assert registry.clean().delivered == 120
     assert all(queue._reader.closed for queue in queues)
 
