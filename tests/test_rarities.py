@@ -6,6 +6,7 @@ import _thread
 import concurrent.futures
 import contextlib
 import gc
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -20,6 +21,7 @@ from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 import workers
 from script import DELIVERED, WAIT, Script
@@ -32,10 +34,12 @@ from asgi_mpclean import (
     _descendants,
     _drain,
     _exec,
+    _options,
     _overseer,
     _plan,
     _process,
     _restart,
+    _session,
     _shutdown,
     _signals,
     _workers,
@@ -79,18 +83,25 @@ def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
     monkeypatch.setattr(_callbacks, "is_left_to_main_thread", lambda: not _signals.in_main_thread())
     registry, got = Registry(), list[int]()
     filled(registry, got.append)
-    cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 10})
-    cleaner.start()  # Before no thread can be started any more.
+    no_more_threads = threading.Event()
+
+    def clean() -> None:
+        no_more_threads.wait(10)
+        registry.clean(timeout=10)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
     monkeypatch.setattr(_thread, "start_new_thread", fail)
-    Registry().clean(timeout=10)
-    assert eventually(lambda: not cleaner.is_alive() or bool(_callbacks._handed_over), 10)
+    no_more_threads.set()
+    assert eventually(lambda: bool(_callbacks._handed_over), 10)
     Registry().clean(timeout=10)
     cleaner.join(10)
     registry.clean()
     assert got == [0]
 
 
-def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
+@pytest.mark.parametrize("where", ["the main thread", "another thread"])
+def test_a_turn_that_does_not_come_in_time_is_given_up(where: str) -> None:
     registry, other = Registry(), Registry()
     busy, free = threading.Event(), threading.Event()
 
@@ -103,7 +114,11 @@ def test_a_turn_that_does_not_come_in_time_is_given_up() -> None:
     cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 20})
     cleaner.start()
     assert busy.wait(10)
-    report = other.clean(timeout=0.2)
+    if where == "the main thread":
+        report = other.clean(timeout=0.2)
+    else:
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            report = threads.submit(other.clean, timeout=0.2).result(20)
     free.set()
     cleaner.join(20)
     assert (report.resources, queue in other) == ([], True)
@@ -192,6 +207,20 @@ def test_what_is_being_made_for_ever_does_not_keep_a_signal_from_killing(threads
     assert script.end() == (-signal.SIGTERM, DELIVERED)
 
 
+def test_a_sentinel_that_its_feeder_has_not_sent_is_no_item() -> None:
+    """Who would have sent it cannot, for a lock that a dead process holds."""
+    registry, got = Registry(), list[object]()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    queue._wlock.acquire()
+    queue.put(1)
+    ready = registry.register(SPAWN.Event())
+    worker = SPAWN.Process(target=workers.sleep, args=(ready,))
+    registry.register(worker, stop=lambda: queue.put(None)).start()
+    assert ready.wait(20)
+    report = registry.clean(timeout=3)
+    assert (got, report.dropped) == ([1], 0)
+
+
 # Servers ----------------------------------------------------------------------------------------
 
 
@@ -214,12 +243,72 @@ def test_a_server_without_listeners_is_told_at_once() -> None:
 def test_an_app_that_waits_for_ever_is_cleaned_up_after_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_cpython, "is_waiting_for_end", lambda _event_loop: True)
+    waits = itertools.chain([True, False], itertools.cycle([True]))
+    monkeypatch.setattr(_cpython, "is_waiting_for_end", lambda _event_loop: next(waits))
     given: list[float] = []
     overseer = _overseer.Overseer(0.2, given.append)
     assert eventually(lambda: len(given) >= 2, 10)
     overseer.stop()
     assert given[:2] == [pytest.approx(0.2 * (1 - _workers.TERMINATE_AT))] * 2
+
+
+def test_who_insists_hurries_the_clean_up_of_another_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry()
+    ready = registry.register(SPAWN.Event())
+    worker = registry.register(SPAWN.Process(target=workers.ignore_sigterm, args=(ready,)))
+    worker.start()
+    assert ready.wait(20)
+    cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 30})
+    cleaner.start()
+    assert eventually(lambda: _shutdown._running is not None, 10)
+    began = time.monotonic()
+    monkeypatch.setattr(_signals, "_insists", True)
+    Registry().clean(timeout=30)
+    cleaner.join(30)
+    registry.clean()
+    assert worker.exitcode == -signal.SIGKILL
+    assert time.monotonic() - began < 5  # Of 30 s, it would have had 85 %.
+
+
+def test_a_server_that_ends_without_a_word_keeps_what_nobody_registered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queue = SPAWN.Queue()
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    monkeypatch.setattr(_shutdown, "_kept", [])
+    _shutdown.keep_until_exit()
+    assert queue in _shutdown._kept
+    queue.close()
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+
+
+def test_a_daemon_thread_leaves_the_exit_functions_to_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry, got = Registry(), list[int]()
+    filled(registry, got.append)
+    monkeypatch.setattr(_shutdown, "is_left_to_main_thread", lambda: True)
+    monkeypatch.setattr(_shutdown, "REPORTING", 0.0)
+    monkeypatch.setattr(_shutdown, "_policy", _shutdown.Policy(timeout=0.1))
+    began = time.monotonic()
+    _shutdown._at_exit()
+    assert (got, time.monotonic() - began >= 0.1) == ([], True)
+    monkeypatch.undo()
+    assert registry.clean().delivered == 1
+
+
+@pytest.mark.parametrize("discover", [True, False])
+def test_a_lifespan_that_is_told_of_its_end_twice_is_watched_once(discover: bool) -> None:
+    options = _options.Options(Registry(), 5.0, (), discover, None)
+    session = _session.Session(options)
+    threads = threading.active_count()
+    for _ in range(2):
+        session.is_stopping()
+    assert threading.active_count() == threads + 1
+    anyio.run(session.end)
+    assert eventually(lambda: threading.active_count() <= threads, 10)
 
 
 def test_who_insists_when_time_is_nearly_over_takes_none_of_it() -> None:
