@@ -60,8 +60,7 @@ class Delivery(Sink):
 
     def add_items(self, items: Sequence[Any]) -> None:
         """Deliver items that never were pickled."""
-        if items:
-            self._add(items, pickled=False)
+        self._add(items, pickled=False)
 
     def _add(self, payloads: Sequence[Any], *, pickled: bool) -> None:
         self._added += len(payloads)

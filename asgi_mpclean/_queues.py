@@ -227,8 +227,10 @@ class QueueCloser:
             Whether that was all; if not, `finish` has to wait for something. What is in the pipe
             has been read all the same, so that nobody waits for room in it.
         """
-        self.take_backlog()
-        if not self.owned or not self._take_lock(0.0):
+        if not self.owned:
+            return False
+        self._backlog += self._take_backlog()
+        if not self._take_lock(0.0):
             return False
         # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
         idle = _cpython.feeder_is_idle(self.queue, 0.0)
@@ -238,8 +240,7 @@ class QueueCloser:
         self._give_lock(anyhow=True)
         if not idle or (moved and not users_ended) or self._is_corrupt:
             return False
-        self.delivery.add_items(self._backlog)
-        self._backlog = []
+        self._deliver_backlog()
         return True
 
     def finish(self, until: float, *, users_ended: bool) -> None:
@@ -263,13 +264,13 @@ class QueueCloser:
             corrupt = self._is_corrupt
             self._give_lock(anyhow=True)
             self._close_reader()
+        self._backlog += self._take_backlog()
         self._deliver_backlog()
         if corrupt:
             # A reader died in mid-frame. Nothing tells the items apart, but `put` has counted them.
             self.report.dropped += max(self._items_left(), 1)
 
     def _deliver_backlog(self) -> None:
-        self.take_backlog()
         self.delivery.add_items(self._backlog)
         self._backlog = []
 

@@ -74,7 +74,7 @@ def readable_fd(queue: Any) -> int | None:
     if not has_readable_pipes():
         return None
     # What `fileno()` returns, which takes two calls more.
-    handle: int | None = getattr(queue._reader, "_handle", None)
+    handle: int | None = getattr(getattr(queue, "_reader", None), "_handle", None)
     return handle
 
 
@@ -162,7 +162,7 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
     queue._joincancelled = True
     for name in ("_jointhread", "_close") if forget else ("_jointhread",):
         if (finalizer := getattr(queue, name, None)) is not None:
-            _util._finalizer_registry.pop(finalizer._key, None)  # Half the price of `cancel`.
+            finalizer.cancel()
 
 
 def close(queue: Any, wait: float) -> None:

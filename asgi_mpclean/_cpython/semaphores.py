@@ -98,12 +98,10 @@ class Snapshot:
     def claim(self, names: Iterable[str]) -> list[str]:
         """Return those of `names` that are ours to unlink, each to one caller only."""
         claimed = []
-        take = self._finalizers.pop
-        registered = _util._finalizer_registry
         for name in names:
-            finalizer = take(name, None)
+            finalizer = self._finalizers.pop(name, None)
             # Taking the key out is atomic, and makes the finalizer a no-op at exit.
-            if finalizer is not None and registered.pop(finalizer._key, None):
+            if finalizer is not None and _util._finalizer_registry.pop(finalizer._key, None):
                 claimed.append(name)
         return claimed
 
