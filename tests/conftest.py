@@ -12,6 +12,7 @@ import pytest
 
 import asgi_mpclean
 from asgi_mpclean import _cpython, _shutdown
+from asgi_mpclean._cpython import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,3 +103,16 @@ def nothing_left() -> Iterator[None]:
 def method(request: pytest.FixtureRequest) -> str:
     """Each start method."""
     return str(request.param)
+
+
+@pytest.fixture
+def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
+    """Do without a feature."""
+    feature: Feature = request.param
+    before = _cpython.Snapshot().names
+    AVAILABLE.discard(feature)
+    yield feature
+    AVAILABLE.add(feature)
+    if feature is Feature.SEMAPHORES:  # They were left to the exit of the interpreter.
+        left = _cpython.Snapshot()
+        _cpython.unlink(left.claim(left.names - before))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
+from asgi_mpclean._check.server import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,31 @@ def test_without_threads_items_are_delivered_all_the_same(where: str) -> None:
         cleaner.join(20)
         registry.clean()  # Only the main thread can put the signals' handlers back.
     assert got == [0, 1, 2]
+
+
+def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """As at the end of the interpreter, where a daemon thread had begun to clean up."""
+
+    monkeypatch.setattr(_callbacks, "is_left_to_main_thread", lambda: not _signals.in_main_thread())
+    registry, got = Registry(), list[int]()
+    filled(registry, got.append, 1)
+    no_more_threads = threading.Event()
+
+    def clean() -> None:
+        no_more_threads.wait(10)
+        registry.clean(timeout=10)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    request.getfixturevalue("no_threads")
+    no_more_threads.set()
+    assert eventually(lambda: bool(_callbacks._handed_over), 10)
+    Registry().clean(timeout=10)
+    cleaner.join(10)
+    registry.clean()
+    assert got == [0]
 
 
 @pytest.mark.usefixtures("no_threads")
@@ -117,6 +143,22 @@ def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
     free.set()
     assert got == [0, 1, 2]
     assert (report.delivered, report.dropped) == (3, 9)
+
+
+def test_after_the_end_was_announced_one_thread_is_enough_to_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_callbacks, "PATIENCE", 0.5)
+    free, got = threading.Event(), list[int]()
+    caller = _callbacks.Caller(time.monotonic() + 20)
+    caller.hold_back()
+    caller.deliver(lambda: free.wait(20))
+    caller.deliver(lambda: got.append(caller._threads))
+    caller.deliver(free.set)
+    caller.begin()
+    caller.close()
+    assert caller.wait()
+    assert got == [2]
 
 
 def test_an_on_report_that_blocks_or_raises_is_bounded(caplog: pytest.LogCaptureFixture) -> None:

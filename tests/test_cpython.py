@@ -22,7 +22,7 @@ from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython import AVAILABLE, NAMES, Feature, available_features, has_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -50,19 +50,6 @@ def test_a_missing_name_switches_its_feature_off(
     broken[index] = (owner, "_gone_in_a_later_python")
     monkeypatch.setitem(NAMES, feature, tuple(broken))
     assert available_features() == set(Feature) - {feature}
-
-
-@pytest.fixture
-def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
-    """Do without a feature."""
-    feature: Feature = request.param
-    before = _cpython.Snapshot().names
-    AVAILABLE.discard(feature)
-    yield feature
-    AVAILABLE.add(feature)
-    if feature is Feature.SEMAPHORES:  # They were left to the exit of the interpreter.
-        left = _cpython.Snapshot()
-        _cpython.unlink(left.claim(left.names - before))
 
 
 def wait_until_sent(queue: Any) -> None:

@@ -1,0 +1,194 @@
+"""Private names that are missing, or look unusual: the branches for that, each forced once."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import subprocess
+import sys
+import types
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from asgi_mpclean import (
+    Registry,
+    _cpython,
+    _drain,
+    _exec,
+    _shutdown,
+)
+from asgi_mpclean._cpython import AVAILABLE, Feature, memory, processes, semaphores, waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SPAWN: Any = multiprocessing.get_context("spawn")
+FORK: Any = multiprocessing.get_context("fork")
+
+
+def filled(registry: Registry, on_item: Callable[[int], object]) -> Any:
+    queue = registry.register(SPAWN.SimpleQueue(), on_item=on_item)
+    queue.put(0)
+    return queue
+
+
+# Private names ----------------------------------------------------------------------------------
+
+
+class NoOwner(multiprocessing.queues.SimpleQueue):  # type: ignore[type-arg]
+    """A subclass that cannot be asked who made it."""
+
+    @property
+    def _opid(self) -> int:
+        raise OSError
+
+
+def test_a_queue_that_cannot_even_be_looked_at_does_not_stop_the_rest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry, got = Registry(), list[int]()
+    strange = registry.register(NoOwner(ctx=SPAWN), name="strange")
+    filled(registry, got.append)
+    registry.clean()
+    assert got == [0]
+    assert "queue strange: clean-up failed" in caplog.text
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(strange)))
+
+
+@pytest.mark.parametrize("without", [Feature.FRAMES, Feature.CHILDREN], indirect=True)
+def test_without_a_feature_nothing_is_seen_being_made(
+    without: Feature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_cpython.making, "_is_inside_maker", lambda _frame: True)
+    assert not _cpython.is_making_something()
+    AVAILABLE.add(without)
+    assert _cpython.is_making_something()
+
+
+@pytest.mark.parametrize("without", [Feature.HELPERS], indirect=True)
+def test_without_a_feature_helpers_are_left_alone(without: Feature) -> None:
+    lock = SPAWN.Lock()  # It starts the tracker.
+    tracker: Any = multiprocessing.resource_tracker._resource_tracker
+    pid = tracker._pid
+    _cpython.remove_files(0)
+    _cpython.stop_helpers(0)
+    assert without is Feature.HELPERS
+    assert tracker._pid == pid
+    os.kill(pid, 0)
+    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(lock)))
+
+
+def test_a_helper_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    helper = types.SimpleNamespace(fd=writer, pid=process.pid)
+    assert not processes._stop_helper(helper, "fd", "pid", 0.01)
+    assert (helper.fd, helper.pid) == (None, None)
+    monkeypatch.setattr(processes, "_stop_helper", lambda *_args: False)
+    folder = multiprocessing.util.get_temp_dir()
+    _cpython.remove_files(0)
+    assert Path(folder).is_dir()  # Its socket is there while the fork server is.
+    process.communicate(b"\n", timeout=20)
+    os.close(reader)
+
+
+def test_who_waits_without_a_caller_is_nobodys() -> None:
+    assert not waiting._is_of_multiprocessing(None)
+
+
+def test_two_locks_of_the_fork_context_are_looked_up_at_once() -> None:
+    registry = Registry()
+    for _ in range(2):
+        registry.register(FORK.Lock())
+    assert [entry.outcome for entry in registry.clean().resources] == ["unlinked"] * 2
+
+
+def test_many_names_are_told_to_the_tracker_in_whole_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    tracker = multiprocessing.resource_tracker._resource_tracker
+    monkeypatch.setattr(tracker, "_fd", writer)
+    names = [f"/mp-{number:0250}" for number in range(40)]
+    sizes: list[int] = []
+    write = os.write
+
+    def note(fd: int, data: bytes) -> int:
+        sizes.append(len(data))
+        assert data.endswith(b":semaphore\n")
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", note)
+    semaphores.unregister(names, "semaphore")
+    lines = os.read(reader, 64 * 1024).decode().splitlines()
+    assert lines == [f"UNREGISTER:{name}:semaphore" for name in names]
+    assert max(sizes) <= semaphores.ATOMIC_WRITE
+    for end in (reader, writer):
+        os.close(end)
+
+
+def test_a_pipe_that_has_ended_is_not_read_again() -> None:
+    reader, writer = os.pipe()
+    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+        pipe.ended = True
+        os.write(writer, b"\0\0\0\1x")
+        assert pipe.read() == []
+    for end in (reader, writer):
+        os.close(end)
+
+
+def test_disabled_nothing_is_cleaned_before_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry, got = Registry(), list[int]()
+    queue = filled(registry, got.append)
+    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    _exec.make_ready()
+    assert (got, queue in registry) == ([], True)
+    monkeypatch.undo()
+    assert registry.clean().delivered == 1
+
+
+# Shared memory ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unlinked", [False, True], ids=["", "unlinked"])
+@pytest.mark.parametrize("closed", [False, True], ids=["", "closed"])
+def test_without_a_private_module_memory_is_unlinked_all_the_same(
+    unlinked: bool, closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "_posixshmem", None)
+    block = SharedMemory(create=True, size=10)
+    if closed:
+        block.close()
+    if unlinked:
+        block.unlink()
+    registry = Registry()
+    registry.register(block)
+    assert registry.clean().resources[0].outcome == ("already unlinked" if unlinked else "unlinked")
+    with pytest.raises(FileNotFoundError):
+        SharedMemory(name=block.name)
+
+
+def test_memory_that_is_closed_and_gone_is_no_error() -> None:
+    block = SharedMemory(create=True, size=10)
+    block.close()
+    block.unlink()
+    registry = Registry()
+    registry.register(block)
+    assert registry.clean().resources[0].outcome == "already unlinked"
+
+
+def test_where_mappings_cannot_be_read_memory_is_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_args: object, **_options: object) -> str:
+        raise OSError
+
+    block = SharedMemory(create=True, size=10)
+    monkeypatch.setattr(Path, "read_text", fail)
+    assert _cpython.shared_memory_made_here() == [block]
+    block.close()
+    block.unlink()
