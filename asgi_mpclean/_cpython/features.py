@@ -74,6 +74,8 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (_queues.Queue, "_closed"),
         (_queues.Queue, "_notempty"),
         (threading.Condition, "_waiters"),
+        (_util, "_finalizer_registry"),
+        (_util.Finalize, "_key"),
     ),
     Feature.SEMAPHORES: (
         (_util, "_finalizer_registry"),

@@ -162,7 +162,8 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
     queue._joincancelled = True
     for name in ("_jointhread", "_close") if forget else ("_jointhread",):
         if (finalizer := getattr(queue, name, None)) is not None:
-            finalizer.cancel()
+            # As `Snapshot.claim` does it, at half the price of `cancel`.
+            _util._finalizer_registry.pop(finalizer._key, None)
 
 
 def close(queue: Any, wait: float) -> None:
