@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -57,15 +57,16 @@ class Handler:
         self._pid = os.getpid()
         self._last: float | None = None
         self._postponed = 0
+        self.came_in_child = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal, clean up if nothing else will, and do what would have been done."""
         if _came is not None:
             _came.append(signum)
             return
-        if self._is_inherited_by_worker:
-            _die_of(signum)
-        if not self._watch.active or os.getpid() != self._pid:
+        inherited = os.getpid() != self._pid
+        if inherited or not self._watch.active:
+            self.came_in_child = inherited
             self._pass_on(signum, frame)
             return
         if self.kills and _cpython.is_making_something() and self._postpone():
@@ -80,20 +81,6 @@ class Handler:
         self._pass_on(signum, frame)
         if decides and (self.server.force_exit or self._shutdown_will_be_skipped()):
             self._clean(insists=self.server.force_exit)
-
-    @property
-    def _is_inherited_by_worker(self) -> bool:
-        """Whether this is a worker by fork, and it was told to end.
-
-        The server whose handler it has inherited as well does not run in it: SIGTERM would do
-        nothing, and who terminates and joins the worker, the app or Python itself, would hang.
-        """
-        return (
-            self.signum == signal.SIGTERM
-            and os.getpid() != self._pid
-            and multiprocessing.parent_process() is not None
-            and self.is_installed
-        )
 
     @property
     def kills(self) -> bool:
@@ -240,6 +227,19 @@ class Watch:
             if handler.is_installed and handler.kills:
                 signal.signal(handler.signum, signal.SIG_DFL)
 
+    def unchain_worker(self) -> None:
+        """Let SIGTERM kill a worker by fork, as it kills one by spawn.
+
+        The server whose handler it has inherited does not run in it: SIGTERM would do nothing, and
+        who terminates and joins the worker, the app or Python itself, would hang. Only the default
+        kills it whatever it does; a handler in Python waits for the end of what runs in C.
+        """
+        for handler in self._handlers:
+            if handler.signum == signal.SIGTERM and handler.is_installed:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                if handler.came_in_child:  # Before it was known to be a worker.
+                    signal.raise_signal(signal.SIGTERM)
+
 
 _watches: weakref.WeakSet[Watch] = weakref.WeakSet()
 
@@ -272,12 +272,18 @@ class _Fork:
             watch.unguard()
         self.in_parent()
 
+    def in_worker(self) -> None:
+        """Unchain what is a worker, not just any fork."""
+        for watch in list(_watches):
+            watch.unchain_worker()
+
 
 if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
     _fork = _Fork()
     os.register_at_fork(
         before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
     )
+    multiprocessing.util.register_after_fork(_fork, _Fork.in_worker)
 
 
 # The signals that came while they are held back.

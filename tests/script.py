@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -64,10 +65,14 @@ class Script:
         """Return the exit status and the lines printed, those of the resource tracker included."""
         try:
             output, _ = self.process.communicate(timeout=timeout)
-        finally:
-            self.process.kill()
+        except BaseException:
+            # With its children, and to the end: another test must not be told of them.
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate()
+            raise
         return self.process.returncode, output.splitlines()
 
 
 DELIVERED = ["item 0", "item 1", "item 2"]
-WAIT = 'say("ready")\nwhile True: time.sleep(60)\n'
+# In steps: Python runs no handler for a signal that comes just before a sleep, until that ends.
+WAIT = 'say("ready")\nwhile True: time.sleep(0.05)\n'

@@ -29,6 +29,12 @@ def save_coverage_before_death() -> None:
     signal.raise_signal = save_and_raise
 
 
+def wait_for_a_signal() -> None:
+    """Sleep in steps: Python runs no handler for a signal just before a sleep, until that ends."""
+    while True:
+        time.sleep(0.05)
+
+
 def echo(jobs: Any, results: Any) -> None:
     """Answer each job until None comes."""
     while (job := jobs.get()) is not None:
@@ -44,7 +50,7 @@ def fill(results: Any, count: int, size: int = 1024) -> None:
 def fill_and_sleep(results: Any, count: int) -> None:
     """Write results, and stay."""
     fill(results, count)
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def wait_for(event: Any) -> None:
@@ -56,20 +62,20 @@ def ignore_sigterm(ready: Any) -> None:
     """Be stubborn."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     ready.set()
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def sleep(ready: Any) -> None:
     """Wait for a signal."""
     ready.set()
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def make_lock_and_sleep(connection: Any) -> None:
     """Own a semaphore that a death by signal leaves behind, and tell its name."""
     lock: Any = multiprocessing.get_context("spawn").Lock()
     connection.send(lock._semlock.name)
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def die_holding(lock: Any, ready: Any) -> None:
@@ -92,7 +98,7 @@ def read_slowly_and_hold(queue: Any, ready: Any, count: int) -> None:
     for _ in range(count):
         time.sleep(0.02)
         queue._reader.recv_bytes()
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def register_too_late(lock: Any, answer: Any) -> None:
@@ -126,7 +132,7 @@ def finally_writes(path: str, ready: Any) -> None:
     """Show that a `finally` block has run."""
     try:
         ready.set()
-        time.sleep(600)
+        wait_for_a_signal()
     finally:
         with open(path, "w", encoding="utf-8") as file:
             file.write("finally")
@@ -258,7 +264,7 @@ def grow(folder: str, depth: int, method: str, plain: bool, stubborn: bool) -> N
         context: Any = multiprocessing.get_context(method)
         make = context.Process if plain else functools.partial(asgi_mpclean.Process, ctx=context)
         make(target=grow, args=(folder, depth - 1, method, plain, stubborn)).start()
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def serve(folder: str, method: str, kind: str, stubborn: bool) -> None:
@@ -278,7 +284,7 @@ def serve(folder: str, method: str, kind: str, stubborn: bool) -> None:
     else:
         executor = concurrent.futures.ProcessPoolExecutor(2, context, asgi_mpclean.worker_init)
         concurrent.futures.wait([executor.submit(grow, *job) for _ in range(2)])
-    time.sleep(600)
+    wait_for_a_signal()
 
 
 def work_one(jobs: Any, results: Any, wait: float) -> None:
