@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_mpclean")
 
+# So much (bytes, or items that are not pickled) is delivered without a thread where that is safe;
+# beyond it a thread that works beside the rest of the clean-up is worth its start.
+FEW = 1024
 # A callback without visible progress for this long (seconds) no longer holds up the others.
 PATIENCE = 0.2
 
@@ -111,6 +114,7 @@ class Caller:
     """
 
     def __init__(self, deadline: float) -> None:
+        self.few = FEW
         self._deadline = deadline
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._waiting: list[Call] = []

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import collections
+import queue
+import re
+import types
 from typing import TYPE_CHECKING, Any
 
 from . import _callbacks, _cpython
@@ -13,6 +17,15 @@ if TYPE_CHECKING:
 
     from ._callbacks import Caller
     from ._report import ResourceReport
+
+
+# Methods that only store an item: they run nobody's code and never block, so that there is no need
+# for a thread that could be left behind. To start one takes half of the clean-up of one queue.
+STORES = {(list, "append"), (collections.deque, "append"), (queue.SimpleQueue, "put")}
+# Since protocol 4 a pickle names a class by STACK_GLOBAL or EXT. A byte of a number or of a string
+# may look the same: then there is a thread for nothing.
+PROTOCOLS = {b"\x80\x04", b"\x80\x05"}
+NAMES_A_CLASS = re.compile(rb"[\x82-\x84\x93]")
 
 
 class Sink:
@@ -50,6 +63,7 @@ class Delivery(Sink):
         self._turn = _thread.allocate_lock()  # One thread at a time keeps the order.
         self._scheduled = False
         self._ended = False
+        self._in_thread = False  # Some are on their way to a thread, not to be overtaken.
         self._forks = _callbacks.forks
         # Each is counted by one thread only, and read for the report once, at the end.
         self._added = self._received = self._failed = 0
@@ -66,10 +80,30 @@ class Delivery(Sink):
         self._added += len(payloads)
         if self._on_item is None or not payloads:
             return
+        if self._caller.few and not self._in_thread and _only_stores(self._on_item):
+            payloads = self._store(payloads, pickled=pickled)
+            if not payloads:
+                return
+        self._in_thread = True
         self._pending.append((payloads, pickled))
         if not self._scheduled:
             self._scheduled = True
             self._caller.deliver(self._deliver)
+
+    def _store(self, payloads: Sequence[Any], *, pickled: bool) -> Sequence[Any]:
+        """Deliver items here and now, up to one that might run code; returns those left over."""
+        few, size = self._caller.few, sum(map(len, payloads)) if pickled else len(payloads)
+        self._caller.few = max(few - size, 0)
+        if size > few or (pickled and not _are_plain(payloads)) or not self._caller.remaining():
+            return payloads
+        on_item: Any = self._on_item
+        for number, payload in enumerate(payloads):
+            try:
+                on_item(_cpython.loads(payload) if pickled else payload)
+            except Exception:  # noqa: BLE001 - it is looked at again where it may take its time
+                return payloads[number:]
+            self._received += 1
+        return ()
 
     def deliver_here(self, items: Sequence[Any]) -> None:
         """Deliver items in the calling thread, which is one that may be left behind."""
@@ -128,3 +162,17 @@ class Delivery(Sink):
 
 def _unchanged(item: Any) -> Any:
     return item
+
+
+def _only_stores(on_item: object) -> bool:
+    if type(on_item) is not types.BuiltinMethodType:
+        return False
+    store = on_item.__self__
+    # A deque that is full drops an item, and who knows what that does.
+    return (type(store), on_item.__name__) in STORES and getattr(store, "maxlen", None) is None
+
+
+def _are_plain(pickles: Sequence[bytes]) -> bool:
+    """Whether they are made of numbers, strings and containers only, so that no code is run."""
+    known = all([pickled[:2] in PROTOCOLS for pickled in pickles])  # noqa: C419 - quicker
+    return known and NAMES_A_CLASS.search(b"".join(pickles)) is None

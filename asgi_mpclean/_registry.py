@@ -67,7 +67,8 @@ class Registry:
                 listeners; a `ProcessPoolExecutor`; what was added by `add_kind`.
             name: What logs and the report call it; by default the line that registered it.
             on_item: For a queue or a connection: called in order with each item that is left in
-                it. It runs in a thread of its own and is not waited for past the deadline.
+                it. It runs in a thread of its own, unless it only stores as `list.append` does,
+                and is not waited for past the deadline.
             stop: For a process, a pool or an executor: asks it to end, before signals are used.
 
         Returns:

@@ -34,7 +34,10 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def filled(registry: Registry, on_item: Any, count: int = 3) -> Any:
-    queue = registry.register(SPAWN.SimpleQueue(), name="mail", on_item=on_item)
+    def give(item: object) -> None:  # What only stores an item needs no thread.
+        on_item(item)
+
+    queue = registry.register(SPAWN.SimpleQueue(), name="mail", on_item=give)
     for number in range(count):
         queue.put(number)
     return queue
