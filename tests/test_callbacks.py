@@ -164,6 +164,15 @@ def test_after_the_end_was_announced_one_thread_is_enough_to_help(
     assert got == [2]
 
 
+def test_what_another_thread_was_quicker_with_is_called_once() -> None:
+    calls: list[int] = []
+    call = _callbacks.Call([lambda: calls.append(1)], "it", can_wait=False)
+    call.run()
+    call.run_next()
+    assert calls == [1]
+    assert call.wait(0)
+
+
 def test_an_on_report_that_blocks_or_raises_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     free = threading.Event()
     caller = _callbacks.Caller(time.monotonic() + 0.3)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgi_mpclean._check import cli, commands, findings, output, processes, run, shm
+from asgi_mpclean._check import cli, commands, findings, outcome, output, processes, run, shm
 from asgi_mpclean._check.errors import CheckError, ServerError
 from asgi_mpclean._check.server import Server, eventually
 
@@ -76,6 +76,22 @@ def test_a_clean_up_that_took_too_long_is_found() -> None:
     result: Any = types.SimpleNamespace(reports=[{"report": report}])
     (found,) = findings._lost(result)
     assert found.fault == "the clean-up took longer than its 5 s"
+
+
+def test_each_worker_has_to_say_that_it_has_started() -> None:
+    said: Any = types.SimpleNamespace(texts=[("started", 2)], start_timeout=0.3)
+    code = "print('started\\n' * 2, flush=True); import signal; signal.pause()"
+    with Server(sys.executable, "-c", code) as server:
+        run._wait_for_texts(server, said, times=1)
+        with pytest.raises(ServerError):
+            run._wait_for_texts(server, said, times=2)
+
+
+def test_what_leaked_is_counted_by_its_kind_whoever_has_removed_it() -> None:
+    told = "There appear to be 2 leaked semaphore objects to clean up"
+    left = ("sem.mp-abc", "mp-def", "psm_1234")
+    leaked = outcome.Outcome(0, 0.1, told, left=left).leaked
+    assert leaked == {"semaphore": 4, "shared_memory": 1}
 
 
 def test_a_request_that_nobody_takes_is_told() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import subprocess
 import sys
+import threading
 import types
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -21,7 +24,7 @@ from asgi_mpclean import (
     _exec,
     _shutdown,
 )
-from asgi_mpclean._cpython import AVAILABLE, Feature, memory, processes, semaphores, waiting
+from asgi_mpclean._cpython import AVAILABLE, Feature, memory, pools, processes, semaphores, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,3 +195,48 @@ def test_where_mappings_cannot_be_read_memory_is_found_all_the_same(
     assert _cpython.shared_memory_made_here() == [block]
     block.close()
     block.unlink()
+
+
+# Pools and executors ----------------------------------------------------------------------------
+
+
+def test_an_executor_that_has_shut_down_has_nobody_to_wake() -> None:
+    with concurrent.futures.ProcessPoolExecutor(1, SPAWN) as executor:
+        executor.submit(os.getpid).result(20)
+    assert pools.begin_executor_shutdown(executor) is None
+
+
+def test_an_executor_whose_lock_is_held_is_told_all_the_same() -> None:
+    with concurrent.futures.ProcessPoolExecutor(1, SPAWN) as executor:
+        executor.submit(os.getpid).result(20)
+        held: Any = executor
+        with held._shutdown_lock:
+            thread = pools.begin_executor_shutdown(executor)
+    assert thread is not None
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_pool_that_another_thread_is_terminating_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = SPAWN.Pool(1)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        go_on.wait(20)
+
+    with monkeypatch.context() as patched:
+        # As a `terminate` leaves it that has taken its finalizer out and cannot get on.
+        patched.delitem(multiprocessing.util._finalizer_registry, pool._terminate._key)  # type: ignore[attr-defined]
+        patched.setattr(pool, "_terminate", wait)
+        terminating = threading.Thread(target=pool.terminate)
+        terminating.start()
+        assert inside.wait(20)
+        found = pools.pools_and_managers()
+        go_on.set()
+        terminating.join(20)
+    assert pool in found
+    with Registry() as registry:
+        registry.register(pool)

@@ -37,7 +37,6 @@ from asgi_mpclean import (
     _workers,
 )
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._cpython import pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -346,12 +345,6 @@ def test_a_registered_pool_is_not_discovered_once_more() -> None:
     registry.register(SPAWN.Pool(1))
     report = registry.clean(discover=True, timeout=10)
     assert [entry.registered for entry in report.resources if entry.kind == "Pool"] == [True]
-
-
-def test_an_executor_that_has_shut_down_has_nobody_to_wake() -> None:
-    with concurrent.futures.ProcessPoolExecutor(1, SPAWN) as executor:
-        executor.submit(os.getpid).result(20)
-    assert pools.begin_executor_shutdown(executor) is None
 
 
 def report_outcome(manager: Any, outcomes: Any) -> None:

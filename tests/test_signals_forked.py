@@ -101,3 +101,16 @@ def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost(handle: st
     status, lines = Script(body).end(40)
     lines = [line for line in lines if line != "server"]  # It ran before it was known to be one.
     assert (status, lines) == (0, ["{-15}", *DELIVERED])
+
+
+def test_a_signal_before_a_forked_child_is_known_to_be_a_worker_is_not_lost() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.join(10)
+    say(child.exitcode)
+    """
+    assert Script(body).end() == (0, ["server", "-15"])

@@ -105,6 +105,17 @@ def test_much_is_unpickled_where_it_can_be_left_behind(
     assert (got, len(threads)) == ([b"x" * 100], 1)
 
 
+def test_what_only_looks_plain_is_counted_as_dropped_and_the_rest_goes_on() -> None:
+    registry, got = Registry(), list[Any]()
+    queue = registry.register(SPAWN.SimpleQueue(), on_item=got.append)
+    queue.put(1)
+    queue._writer.send_bytes(b"\x80\x04K")  # It ends too soon.
+    queue.put(3)
+    report = registry.clean().resources[0]
+    assert (got, report.delivered, report.dropped) == ([1, 3], 2, 1)
+    assert "truncated" in str(report.error)
+
+
 class Blocks:
     """Blocks who unpickles it."""
 
