@@ -91,7 +91,7 @@ class Delivery(Sink):
             self._caller.deliver(self._deliver)
 
     def _store(self, payloads: Sequence[Any], *, pickled: bool) -> Sequence[Any]:
-        """Deliver items here and now, up to one that might run code; returns those left over."""
+        """Deliver a few items here and now, if none can run code; returns those left over."""
         few, size = self._caller.few, sum(map(len, payloads)) if pickled else len(payloads)
         self._caller.few = max(few - size, 0)
         if size > few or (pickled and not _are_plain(payloads)) or not self._caller.remaining():
