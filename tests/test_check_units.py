@@ -15,6 +15,7 @@ import pytest
 
 from asgi_mpclean._check import cli, commands, findings, outcome, output, processes, run, shm
 from asgi_mpclean._check.errors import CheckError, ServerError
+from asgi_mpclean._check.outcome import TRACEBACK
 from asgi_mpclean._check.server import Server, eventually
 
 if TYPE_CHECKING:
@@ -85,6 +86,23 @@ def test_each_worker_has_to_say_that_it_has_started() -> None:
         run._wait_for_texts(server, said, times=1)
         with pytest.raises(ServerError):
             run._wait_for_texts(server, said, times=2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "of_children"),
+    [
+        (["Process Process-1:", TRACEBACK], 1),
+        (["Process ForkServerProcess-1:1:", "[INFO] Stopping worker-1", TRACEBACK], 1),
+        (["Process Process-1:", TRACEBACK, TRACEBACK, "Process Process-2:", TRACEBACK], 2),
+        ([TRACEBACK], 0),
+        (["Process list:"], 0),
+    ],
+    ids=["alone", "with a server's line", "two and the server's", "the server's", "none"],
+)
+def test_tracebacks_of_children(lines: list[str], of_children: int) -> None:
+    count = lines.count(TRACEBACK)
+    found = outcome.Outcome(0, 0.1, "\n".join([*lines, ""]), tracebacks=count)
+    assert found.tracebacks_of_children == of_children
 
 
 def test_what_leaked_is_counted_by_its_kind_whoever_has_removed_it() -> None:

@@ -9,7 +9,8 @@ from collections import Counter
 TOLD = re.compile(r"There appear to be (\d+) leaked (\w+) objects?")
 WARNING = re.compile(r"There appear to be \d+|UserWarning: resource_tracker:")
 TRACEBACK = "Traceback (most recent call last)"
-OF_A_CHILD = re.compile(r"^Process [^\n]*:\n" + re.escape(TRACEBACK), re.MULTILINE)
+# What multiprocessing writes before a traceback; a server may say something between the two.
+OF_A_CHILD = re.compile(r"^Process .+:$", re.MULTILINE)
 SEMAPHORE = re.compile(r"sem\.|mp-")
 
 
@@ -61,7 +62,7 @@ class Outcome:
     @property
     def tracebacks_of_children(self) -> int:
         """How many of the tracebacks were printed by a process of multiprocessing."""
-        return len(OF_A_CHILD.findall(self.output))
+        return min(len(OF_A_CHILD.findall(self.output)), self.tracebacks)
 
     @property
     def faults(self) -> list[str]:
