@@ -63,11 +63,28 @@ def semaphore_names(queues: Sequence[Queue[int]]) -> list[str]:
 
 
 def by_registry(queues: Sequence[Queue[int]]) -> Callable[[], int]:
-    """Prepare `Registry.clean`, with every item given to `on_item`."""
-    registry = Registry()
+    """Prepare `Registry.clean`, with every item stored by a list's own `append`."""
     delivered: list[int] = []
+    return prepare_registry(queues, delivered, delivered.append)
+
+
+def by_registry_with_code(queues: Sequence[Queue[int]]) -> Callable[[], int]:
+    """Prepare the same with an `on_item` in Python, which might block and so has a thread."""
+    delivered: list[int] = []
+
+    def on_item(item: int) -> None:
+        delivered.append(item)
+
+    return prepare_registry(queues, delivered, on_item)
+
+
+def prepare_registry(
+    queues: Sequence[Queue[int]], delivered: list[int], on_item: Callable[[int], None]
+) -> Callable[[], int]:
+    """Prepare `Registry.clean`, which gives every item to `on_item`."""
+    registry = Registry()
     for queue in queues:
-        registry.register(queue, on_item=delivered.append)
+        registry.register(queue, on_item=on_item)
 
     def clean() -> int:
         registry.clean(timeout=60)
@@ -150,6 +167,7 @@ def by_floor(queues: Sequence[Queue[int]]) -> Callable[[], int]:
 
 METHODS = {
     "clean": by_registry,
+    "clean_code": by_registry_with_code,
     "lifespan": by_lifespan,
     "exit_function": by_exit_function,
     "floor": by_floor,
