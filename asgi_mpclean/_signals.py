@@ -57,16 +57,16 @@ class Handler:
         self._pid = os.getpid()
         self._last: float | None = None
         self._postponed = 0
-        self.came_in_child = False
+        self._came_in: int | None = None  # the process in which it was last only passed on
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """Note the signal, clean up if nothing else will, and do what would have been done."""
         if _came is not None:
             _came.append(signum)
             return
-        inherited = os.getpid() != self._pid
-        if inherited or not self._watch.active:
-            self.came_in_child = inherited
+        pid = os.getpid()
+        if pid != self._pid or not self._watch.active:
+            self._came_in = pid
             self._pass_on(signum, frame)
             return
         if self.kills and _cpython.is_making_something() and self._postpone():
@@ -81,6 +81,11 @@ class Handler:
         self._pass_on(signum, frame)
         if decides and (self.server.force_exit or self._shutdown_will_be_skipped()):
             self._clean(insists=self.server.force_exit)
+
+    @property
+    def has_come_here(self) -> bool:
+        """Whether it was passed on in this process, not in one that this was forked from."""
+        return self._came_in == os.getpid()
 
     @property
     def kills(self) -> bool:
@@ -237,7 +242,7 @@ class Watch:
         for handler in self._handlers:
             if handler.signum == signal.SIGTERM and handler.is_installed:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                if handler.came_in_child:  # Before it was known to be a worker.
+                if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
 
 

@@ -114,3 +114,20 @@ def test_a_signal_before_a_forked_child_is_known_to_be_a_worker_is_not_lost() ->
     say(child.exitcode)
     """
     assert Script(body).end() == (0, ["server", "-15"])
+
+
+def test_what_a_process_survived_does_not_kill_a_worker_that_it_forks_later() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    pid = os.fork()
+    if pid == 0:
+        signal.raise_signal(signal.SIGTERM)
+        worker = multiprocessing.get_context("fork").Process(target=say, args=("worker",))
+        worker.start()
+        worker.join(10)
+        say(worker.exitcode)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    """
+    assert Script(body).end() == (0, ["server", "worker", "0"])
