@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from feeders import SlowToUnpickle, filled
 
 from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
 from asgi_mpclean._check.server import eventually
@@ -33,21 +34,11 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_thread, "start_new_thread", fail)
 
 
-def filled(registry: Registry, on_item: Any, count: int = 3) -> Any:
-    def give(item: object) -> None:  # What only stores an item needs no thread.
-        on_item(item)
-
-    queue = registry.register(SPAWN.SimpleQueue(), name="mail", on_item=give)
-    for number in range(count):
-        queue.put(number)
-    return queue
-
-
 @pytest.mark.usefixtures("no_threads")
 @pytest.mark.parametrize("where", ["the main thread", "another thread"])
 def test_without_threads_items_are_delivered_all_the_same(where: str) -> None:
     registry, got = Registry(), list[int]()
-    filled(registry, got.append)
+    filled(registry, got.append, 3)
     if where == "the main thread":
         registry.clean()
     else:  # Started as `threading` does it, which is not what the fixture forbids.
@@ -65,7 +56,7 @@ def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
 
     monkeypatch.setattr(_callbacks, "is_left_to_main_thread", lambda: not _signals.in_main_thread())
     registry, got = Registry(), list[int]()
-    filled(registry, got.append, 1)
+    filled(registry, got.append)
     no_more_threads = threading.Event()
 
     def clean() -> None:
@@ -86,16 +77,9 @@ def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
 @pytest.mark.usefixtures("no_threads")
 def test_without_threads_many_queues_are_closed_all_the_same() -> None:
     registry = Registry()
-    queues = [filled(registry, lambda _: None) for _ in range(40)]
+    queues = [filled(registry, lambda _: None, 3) for _ in range(40)]
     assert registry.clean().delivered == 120
     assert all(queue._reader.closed for queue in queues)
-
-
-class SlowToUnpickle:
-    """Blocks who unpickles it."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (time.sleep, (60,))
 
 
 @pytest.mark.usefixtures("no_threads")
@@ -105,7 +89,7 @@ def test_without_threads_what_blocks_is_interrupted_at_the_deadline(what: str) -
     previous = signal.getsignal(signal.SIGALRM)
     registry = Registry()
     if what == "on_item":
-        filled(registry, lambda _: time.sleep(60))
+        filled(registry, lambda _: time.sleep(60), 3)
     else:
         queue = filled(registry, print, count=0)
         for _ in range(3):
@@ -119,9 +103,9 @@ def test_without_threads_what_blocks_is_interrupted_at_the_deadline(what: str) -
 @pytest.mark.usefixtures("no_threads")
 def test_without_threads_workers_end_before_an_on_item_can_block() -> None:
     registry = Registry()
-    blocked = filled(registry, lambda _: threading.Event().wait(60), 1)
+    blocked = filled(registry, lambda _: threading.Event().wait(60))
     got = list[int]()
-    filled(registry, got.append)
+    filled(registry, got.append, 3)
     asked, ask = SPAWN.Pipe(duplex=False)
     worker = registry.register(
         SPAWN.Process(target=asked.recv), stop=functools.partial(ask.send, None)
@@ -140,8 +124,8 @@ def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
     free, got = threading.Event(), list[int]()
     registry = Registry()
     for _ in range(3):
-        filled(registry, lambda _: free.wait(30))
-    filled(registry, got.append)
+        filled(registry, lambda _: free.wait(30), 3)
+    filled(registry, got.append, 3)
     report = registry.clean(timeout=3)
     free.set()
     assert got == [0, 1, 2]
@@ -350,7 +334,7 @@ def test_a_child_that_an_on_item_forks_ends_with_it(ending: str, tmp_path: Path)
                 raise SystemExit
 
     registry = Registry()
-    filled(registry, on_item)
+    filled(registry, on_item, 3)
     assert registry.clean().delivered == 3
     until, waited = time.monotonic() + 10, (0, 0)
     while waited == (0, 0) and time.monotonic() < until:

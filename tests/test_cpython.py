@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import workers
+from feeders import wait_until_taken
 
 from asgi_mpclean import Process, Registry, _cpython, _drain
 from asgi_mpclean._check.server import eventually
@@ -52,12 +53,6 @@ def test_a_missing_name_switches_its_feature_off(
     assert available_features() == set(Feature) - {feature}
 
 
-def wait_until_sent(queue: Any) -> None:
-    until = time.monotonic() + 10
-    while queue._buffer and time.monotonic() < until:
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
 @pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
 def test_without_a_feature_the_items_are_delivered_all_the_same(
@@ -70,7 +65,7 @@ def test_without_a_feature_the_items_are_delivered_all_the_same(
         queue.put(number)
     if without is Feature.BACKLOG and kind != "SimpleQueue":
         # Python has no public way to take an unsent item back: it is sent first, or lost.
-        wait_until_sent(queue)
+        wait_until_taken(queue)
     report = registry.clean(timeout=3)
     assert got == list(range(20))
     assert (report.delivered, report.dropped, report.closed) == (20, 0, 1)
@@ -121,7 +116,7 @@ def put_twice(queue: Any, item: object) -> None:
 def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     queue = SPAWN.Queue()
     queue.put(1)
-    wait_until_sent(queue)
+    wait_until_taken(queue)
     report = Registry().clean(timeout=3, discover=True)
     assert report.dropped == (0 if without is Feature.DISCOVERY else 1)
     _cpython.leave_feeder(queue, forget=False)
@@ -216,7 +211,7 @@ def test_without_proc_a_lock_whose_holder_is_dead_keeps_its_items() -> None:
     queue._rlock.acquire()
     for number in range(3):
         queue.put(number)
-    wait_until_sent(queue)
+    wait_until_taken(queue)
     report = registry.clean(timeout=2)
     assert (report.delivered, report.dropped) == (0, 3)
     assert report.seconds < 1

@@ -13,9 +13,10 @@ import threading
 import types
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from feeders import filled
 
 from asgi_mpclean import (
     Registry,
@@ -26,17 +27,8 @@ from asgi_mpclean import (
 )
 from asgi_mpclean._cpython import AVAILABLE, Feature, memory, pools, processes, semaphores, waiting
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 SPAWN: Any = multiprocessing.get_context("spawn")
 FORK: Any = multiprocessing.get_context("fork")
-
-
-def filled(registry: Registry, on_item: Callable[[int], object]) -> Any:
-    queue = registry.register(SPAWN.SimpleQueue(), on_item=on_item)
-    queue.put(0)
-    return queue
 
 
 # Private names ----------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import workers
+from feeders import filled
 from script import DELIVERED, WAIT, Script
 
 from asgi_mpclean import (
@@ -39,17 +40,11 @@ from asgi_mpclean import (
 from asgi_mpclean._check.server import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 FORK: Any = multiprocessing.get_context("fork")
-
-
-def filled(registry: Registry, on_item: Callable[[int], object]) -> Any:
-    queue = registry.register(SPAWN.SimpleQueue(), on_item=on_item)
-    queue.put(0)
-    return queue
 
 
 # Threads and turns ------------------------------------------------------------------------------

@@ -7,11 +7,10 @@ import collections
 import fractions
 import multiprocessing
 import queue
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from feeders import wait_until_sent
+from feeders import SlowToUnpickle, wait_until_sent
 
 from asgi_mpclean import Registry, _callbacks, _delivery
 
@@ -116,17 +115,10 @@ def test_what_only_looks_plain_is_counted_as_dropped_and_the_rest_goes_on() -> N
     assert "truncated" in str(report.error)
 
 
-class Blocks:
-    """Blocks who unpickles it."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (time.sleep, (60,))
-
-
 def test_an_item_that_blocks_is_left_behind_and_what_was_stored_is_counted() -> None:
     registry, got = Registry(), list[Any]()
     queue = registry.register(SPAWN.SimpleQueue(), on_item=got.append)
-    for item in (1, Blocks(), 3):
+    for item in (1, SlowToUnpickle(), 3):
         queue.put(item)
     report = registry.clean(timeout=0.5)
     assert (got, report.delivered, report.dropped) == ([1], 1, 2)
