@@ -75,4 +75,5 @@ class Script:
 
 DELIVERED = ["item 0", "item 1", "item 2"]
 # In steps: Python runs no handler for a signal that comes just before a sleep, until that ends.
-WAIT = 'say("ready")\nwhile True: time.sleep(0.05)\n'
+SLEEP = "while True: time.sleep(0.05)"
+WAIT = f'say("ready")\n{SLEEP}\n'

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from script import DELIVERED, WAIT, Script
+from script import DELIVERED, SLEEP, WAIT, Script
 
 FILES = """
 import multiprocessing.connection
@@ -71,7 +71,7 @@ def test_what_is_just_being_made_is_finished_and_cleaned_up(
         return thing
     module.{function} = make_and_be_killed
     thing = {made}
-    while True: time.sleep(0.05)
+    {SLEEP}
     """
     status, lines = Script(body).end()
     assert (status, len(lines)) == (-signal.SIGTERM, 1), lines

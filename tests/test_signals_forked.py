@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from script import DELIVERED, Script
+from script import DELIVERED, SLEEP, Script
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,7 @@ from script import DELIVERED, Script
     [
         ("", "time.sleep(60)", "-15"),
         ("", "threading.Thread(target=time.sleep, args=(60,)).start()", "-15"),
-        # In steps: Python itself runs no handler for a signal that comes just before a sleep.
-        (
-            "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))",
-            "while True: time.sleep(0.05)",
-            "7",
-        ),
+        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", SLEEP, "7"),
     ],
     ids=["inherited", "inherited, at its end", "own"],
 )

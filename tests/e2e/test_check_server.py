@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from script import SLEEP
 
 from asgi_mpclean._check.errors import ServerError
 from asgi_mpclean._check.server import Server, eventually
@@ -33,8 +34,6 @@ signal.signal(signal.SIGHUP, signal.SIG_IGN)
 if os.fork() == 0:
     time.sleep(60)
 """
-# In steps: Python runs no handler for a signal that comes just before a sleep, until that ends.
-SLEEP = "while True: time.sleep(0.05)"
 WAIT = f"""
 print("ready")
 {SLEEP}
