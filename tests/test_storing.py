@@ -67,6 +67,16 @@ def test_plain_items_are_stored_without_a_thread(
     assert threads or not threads_needed or wait is wait_for_nothing
 
 
+def test_what_can_be_stored_does_not_overtake_what_cannot() -> None:
+    registry, got = Registry(), list[Any]()
+    queue = registry.register(SPAWN.Queue(), on_item=got.append)
+    queue.put(HALF)
+    wait_until_sent(queue)
+    queue._buffer.append(1)  # The feeder is not told: it stays in the backlog.
+    assert registry.clean().delivered == 2
+    assert got == [HALF, 1]
+
+
 class Keeper:
     """An object with an `append` of its own."""
 
