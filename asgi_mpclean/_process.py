@@ -10,12 +10,19 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from . import _cpython, _descendants
+from . import _cpython, _descendants, _signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from ._registry import Registry
+
+
+# A SIGTERM that comes when it cannot be obeyed comes again after so many seconds: where Python has
+# printed the exception rather than raised it, and where a worker is ending anyway.
+AT_ONCE = 0.001
+AT_END = 0.05
 
 
 class TerminatedError(SystemExit):
@@ -81,12 +88,20 @@ class Process(_cpython.ContextProcess):
         with _sigint_blocked():
             super().start()
 
-    def prepare_child(self, sentinel: Any, parent: int | None) -> Callable[[], None]:
-        """Set the signals of the child; what is returned ends it as SIGTERM would have."""
+    def prepare_child(self, sentinel: Any, parent: int | None) -> None:
+        """Set the signals of the child."""
         _set_signals()
         _unblock_sigint()
         _descendants.end_with_parent(sentinel, parent)
-        return _die_of_sigterm_if_it_came
+
+    def end_work(self) -> None:
+        """Have SIGTERM raise nothing any more."""
+        _raise_no_more()
+
+    def end_child(self) -> None:
+        """Have the exit code of SIGTERM, if it came."""
+        if _terminated and sys.platform != "win32":
+            _die_of_sigterm()
 
 
 # Kept apart from the processes, which are pickled.
@@ -100,6 +115,7 @@ def worker_init() -> None:
     `ProcessPoolExecutor(initializer=worker_init)`.
     """
     _set_signals()
+    _cpython.when_work_is_over(_raise_no_more)
     parent = multiprocessing.parent_process()
     if parent is not None:
         _descendants.end_with_parent(parent.sentinel, parent.pid)
@@ -111,6 +127,8 @@ def _set_signals() -> None:
     _found.clear()
     _found[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
     _found[signal.SIGTERM] = signal.signal(signal.SIGTERM, _terminate)
+    if not isinstance(sys.unraisablehook, _SendAgain):
+        sys.unraisablehook = _SendAgain(sys.unraisablehook)
 
 
 _terminated = False
@@ -124,13 +142,44 @@ def _terminate(signum: int, _frame: object) -> None:
     raise TerminatedError(128 + signum)
 
 
-def _die_of_sigterm_if_it_came() -> None:
-    if not _terminated or sys.platform == "win32":
-        return
-    _die_of_sigterm()
+class _SendAgain:
+    """Sends SIGTERM once more where Python only prints what is raised, as in a destructor.
+
+    Args:
+        hook: What prints anything else.
+    """
+
+    def __init__(self, hook: Callable[[Any], object]) -> None:
+        self._hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        """Be `sys.unraisablehook`."""
+        if unraisable.exc_type is not TerminatedError:
+            self._hook(unraisable)
+            return
+        signal.signal(signal.SIGTERM, _terminate)
+        _signals.send_soon(signal.SIGTERM, AT_ONCE)
+
+
+def _raise_no_more() -> None:
+    """Have SIGTERM end a worker whose work is over, without an exception.
+
+    There are no `finally` blocks any more, and Python's own end would print what a handler raises.
+    """
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        signal.signal(signal.SIGTERM, _terminate_at_end)
+
+
+def _terminate_at_end(signum: int, frame: FrameType | None) -> None:
+    if _cpython.waits_for_threads(frame):
+        _die_of_sigterm()
+    # Otherwise it does what SIGTERM would have it do: queues are flushed, finalizers run. No step
+    # is to be cut short, or to be run twice; if it waits for threads after that, it is caught then.
+    _signals.send_soon(signum, AT_END)
 
 
 def _die_of_sigterm() -> None:  # pragma: no cover - measuring ends with the exit functions
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _cpython.run_exit_functions()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # It may be closed, or None.

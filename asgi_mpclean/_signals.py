@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import multiprocessing.util
+import multiprocessing
 import os
 import signal
 import sys
@@ -55,6 +55,7 @@ class Handler:
         self.previous = previous
         self._watch = watch
         self._pid = os.getpid()
+        self._process = multiprocessing.current_process()
         self._last: float | None = None
         self._postponed = 0
         self._came_in: int | None = None  # the process in which it was last only passed on
@@ -66,6 +67,8 @@ class Handler:
             return
         pid = os.getpid()
         if pid != self._pid or not self._watch.active:
+            if signum == signal.SIGTERM and multiprocessing.current_process() is not self._process:
+                _die_of(signum)  # Where `Watch.unchain_worker` could not be called in a worker.
             self._came_in = pid
             self._pass_on(signum, frame)
             return
@@ -128,10 +131,7 @@ class Handler:
         self._postponed += 1
         if self._postponed > PAUSES:
             return False
-        with contextlib.suppress(RuntimeError):  # No more threads, or the interpreter is ending.
-            _thread.start_new_thread(_send_again, (self.signum,))
-            return True
-        return False
+        return send_soon(self.signum, PAUSE)
 
     def _pass_on(self, signum: int, frame: FrameType | None) -> None:
         if callable(self.previous):
@@ -145,8 +145,25 @@ def _die_of(signum: int) -> None:
     signal.raise_signal(signum)
 
 
-def _send_again(signum: int) -> None:
-    time.sleep(PAUSE)
+def send_soon(signum: int, seconds: float) -> bool:
+    """Send a signal to the main thread in a moment.
+
+    Args:
+        signum: The signal.
+        seconds: How long to wait.
+
+    Returns:
+        Whether it will be sent: there may be no thread to be had.
+    """
+    try:
+        _thread.start_new_thread(_send_after, (signum, seconds))
+    except RuntimeError:  # There are too many, or the interpreter is ending.
+        return False
+    return True
+
+
+def _send_after(signum: int, seconds: float) -> None:
+    time.sleep(seconds)
     # To the main thread, which may wait in a system call by now.
     if sys.platform == "win32":
         signal.raise_signal(signum)
@@ -288,7 +305,7 @@ if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
     os.register_at_fork(
         before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
     )
-    multiprocessing.util.register_after_fork(_fork, _Fork.in_worker)
+    _cpython.when_forked(_fork, _Fork.in_worker)
 
 
 # The signals that came while they are held back.

@@ -310,11 +310,13 @@ def test_a_semaphore_that_cannot_be_unlinked_is_left_to_the_tracker(
     os.close(writer)
 
 
-def test_without_a_way_to_run_the_exit_functions_none_is_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(atexit, "_run_exitfuncs")
+@pytest.mark.parametrize("without", [Feature.EXIT], indirect=True)
+def test_without_a_way_to_run_the_exit_functions_none_is_run(without: Feature) -> None:
+    ran: list[Feature] = []
+    atexit.register(ran.append, without)
     _cpython.run_exit_functions()
+    atexit.unregister(ran.append)
+    assert ran == []
 
 
 def test_each_semaphore_is_claimed_once() -> None:

@@ -91,6 +91,21 @@ def test_a_helper_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Monkey
     os.close(reader)
 
 
+@pytest.mark.parametrize("without", [Feature.JOINING, Feature.FORKED_WORKERS], indirect=True)
+def test_without_a_feature_nobody_is_told_of_a_workers_moments(
+    without: Feature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waits() -> bool:
+        return _cpython.waits_for_threads(sys._getframe())
+
+    monkeypatch.setattr(threading, "_shutdown", waits)
+    assert waits() == (without is not Feature.JOINING)
+    hooks = multiprocessing.util._afterfork_registry  # type: ignore[attr-defined]
+    owner = threading.Event()
+    _cpython.when_forked(owner, print)
+    assert (owner in hooks.values()) == (without is not Feature.FORKED_WORKERS)
+
+
 def test_who_waits_without_a_caller_is_nobodys() -> None:
     assert not waiting._is_of_multiprocessing(None)
 

@@ -126,3 +126,27 @@ def test_what_a_process_survived_does_not_kill_a_worker_that_it_forks_later() ->
     os.waitpid(pid, 0)
     """
     assert Script(body).end() == (0, ["server", "worker", "0"])
+
+
+def test_without_a_look_at_forked_workers_their_handler_ends_them() -> None:
+    body = """
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    hooks = multiprocessing.util._afterfork_registry
+    for key in [key for key in hooks if hooks[key] is asgi_mpclean._signals._fork]:
+        del hooks[key]
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    worker = fork.Process(target=workers.sleep, args=(ready,))
+    worker.start()
+    ready.wait(20)
+    worker.terminate()
+    worker.join(10)
+    say(worker.exitcode)
+    pid = os.fork()
+    if pid == 0:
+        signal.raise_signal(signal.SIGTERM)
+        os._exit(0)
+    say(os.waitpid(pid, 0)[1])
+    """
+    assert Script(body).end() == (0, ["-15", "server", "0"])

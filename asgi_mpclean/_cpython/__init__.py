@@ -9,6 +9,7 @@ import; where one is missing its `Feature` is off, and the callers use the publi
 from __future__ import annotations
 
 from .features import AVAILABLE, NAMES, Feature, available_features, has_name
+from .frames import waits_for_threads
 from .making import is_making_something
 from .memory import (
     believe_name,
@@ -49,6 +50,8 @@ from .processes import (
     run_exit_functions,
     start_helpers,
     stop_helpers,
+    when_forked,
+    when_work_is_over,
 )
 from .queues import (
     UnreferencedQueue,
@@ -150,5 +153,8 @@ __all__ = [
     "threads_in_get",
     "unlink",
     "unlink_shared_memory",
+    "waits_for_threads",
     "wake_joiners",
+    "when_forked",
+    "when_work_is_over",
 ]

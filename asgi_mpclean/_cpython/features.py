@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import concurrent.futures
 import concurrent.futures.process
 import enum
@@ -48,7 +49,9 @@ class Feature(str, enum.Enum):
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
     SHARED_MEMORY = "know who made a block of shared memory"
-    JOINING = "run something before Python waits for threads and executors"
+    JOINING = "run something before Python waits for threads and executors, and know that it does"
+    EXIT = "run what is left to be run at exit, before a signal kills"
+    FORKED_WORKERS = "know a worker by fork from any other fork, before its code runs"
     HELPERS = "end the resource tracker, the fork server and their folder"
 
 
@@ -135,7 +138,10 @@ NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
         (multiprocessing.shared_memory.SharedMemory, "_flags"),
         (multiprocessing.shared_memory.SharedMemory, "_name"),
     ),
-    Feature.JOINING: ((threading, "_register_atexit"),),
+    Feature.JOINING: ((threading, "_register_atexit"), (threading, "_shutdown")),
+    Feature.EXIT: ((atexit, "_run_exitfuncs"), (_util, "_run_finalizers")),
+    # Without an underscore, but in no documentation.
+    Feature.FORKED_WORKERS: ((_util, "register_after_fork"),),
     Feature.HELPERS: (
         (_forkserver, "_forkserver"),
         (_forkserver.ForkServer, "_forkserver_alive_fd"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from .features import AVAILABLE, Feature
@@ -23,3 +24,13 @@ def frames_of_other_threads() -> Iterator[tuple[int, FrameType]]:
         frames = sys._current_frames()
         del frames[_thread.get_ident()]
         yield from frames.items()
+
+
+def waits_for_threads(frame: FrameType | None) -> bool:
+    """Tell whether the main thread, of which this is the frame, has ended and waits for others."""
+    if Feature.JOINING not in AVAILABLE:
+        return False
+    code = threading._shutdown.__code__  # type: ignore[attr-defined]
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None

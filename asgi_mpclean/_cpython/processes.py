@@ -13,13 +13,15 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_Owner = TypeVar("_Owner")
+_atexit: Any = atexit
 _process: Any = multiprocessing.process
 _threading: Any = threading
 _util: Any = multiprocessing.util
@@ -45,10 +47,48 @@ def ended_children() -> list[Any]:
 
 
 def run_exit_functions() -> None:
-    """Run what atexit would run, before the process dies by a signal."""
-    run = getattr(atexit, "_run_exitfuncs", None)
-    if run is not None:
-        run()
+    """Run what Python would run at the end of this process, before that dies by a signal."""
+    if Feature.EXIT not in AVAILABLE:
+        return
+    if sys.version_info >= (3, 13):
+        _run_registered()
+        _run_finalizers()
+    else:
+        _run_finalizers()
+        # A child by fork, or of the fork server, has inherited these, and does not run them.
+        if multiprocessing.parent_process() is None or _start_method() == "spawn":
+            _run_registered()
+
+
+def _run_registered() -> None:
+    _atexit._run_exitfuncs()
+
+
+def _run_finalizers() -> None:
+    # By hand: what a signal has cut short, `_exit_function` does not take up again.
+    _util._run_finalizers()
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.terminate()
+
+
+def _start_method() -> str:
+    process: Any = multiprocessing.current_process()
+    method: str | None = getattr(process, "_start_method", None)
+    return method or multiprocessing.get_start_method()
+
+
+def when_work_is_over(callback: Callable[[], None]) -> None:
+    """Call `callback`, once or more, after the code of this child, before Python's own end of it.
+
+    Args:
+        callback: What to call, in the main thread.
+    """
+    if sys.version_info >= (3, 13):
+        before_threads_are_joined(callback)
+        atexit.register(callback)
+    else:
+        _util.Finalize(None, callback, exitpriority=sys.maxsize)
 
 
 def at_process_exit(callback: Callable[[], None]) -> None:
@@ -69,6 +109,17 @@ def at_process_exit(callback: Callable[[], None]) -> None:
 
 
 _finalizer_of: int | None = None
+
+
+def when_forked(owner: _Owner, callback: Callable[[_Owner], object]) -> None:
+    """Call `callback` with `owner` in each worker by fork, before its code; where that is known.
+
+    Args:
+        owner: Referred to weakly.
+        callback: What to call.
+    """
+    if Feature.FORKED_WORKERS in AVAILABLE:
+        _util.register_after_fork(owner, callback)
 
 
 def before_threads_are_joined(callback: Callable[[], None]) -> None:
@@ -163,8 +214,8 @@ class ContextProcess(multiprocessing.Process):
         base: Any = context.Process if method else super()
         return base._Popen(process_obj)
 
-    def prepare_child(self, sentinel: Any, parent: int | None) -> Callable[[], None]:
-        """Make the child ready for its code; returns what is to be called when that has ended.
+    def prepare_child(self, sentinel: Any, parent: int | None) -> None:
+        """Make the child ready for its code.
 
         Args:
             sentinel: The handle that becomes ready when the parent is gone.
@@ -172,9 +223,26 @@ class ContextProcess(multiprocessing.Process):
         """
         raise NotImplementedError
 
+    def end_work(self) -> None:
+        """Do what is to be done after the child's code, before Python's own end of it."""
+        raise NotImplementedError
+
+    def end_child(self) -> None:
+        """Do what is to be done after the child's finalizers and threads."""
+        raise NotImplementedError
+
     def _bootstrap(self, parent_sentinel: Any = None) -> int:
-        end = self.prepare_child(parent_sentinel, getattr(self, "_parent_pid", None))
+        self.prepare_child(parent_sentinel, getattr(self, "_parent_pid", None))
+        run: Any = self.run
         base: Any = super()
+
+        def run_and_end() -> None:
+            try:
+                run()
+            finally:
+                self.end_work()
+
+        self.run = run_and_end  # type: ignore[method-assign]
         code: int = base._bootstrap(parent_sentinel)
-        end()
+        self.end_child()
         return code

@@ -1,0 +1,98 @@
+"""Workers that end by themselves, and take a while at it."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing.util
+import sys
+import threading
+import time
+from typing import Any
+
+import workers
+
+
+def begin(init: bool) -> Any:
+    """Prepare a worker with a buffered stdout; returns what makes finalizers."""
+    import asgi_mpclean  # noqa: PLC0415 - in the child
+
+    if init:
+        asgi_mpclean.worker_init()
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as we are
+    finalize: Any = multiprocessing.util.Finalize
+    return finalize
+
+
+def wait_for_a_thread_at_the_end(ready: Any, init: bool) -> None:
+    """Leave a thread for which Python waits."""
+
+    def stay() -> None:
+        while threading.main_thread().is_alive():
+            time.sleep(0.01)
+        ready.set()
+        workers.wait_for_a_signal()
+
+    begin(init)
+    print("printed")
+    threading.Thread(target=stay).start()
+
+
+def be_slow_in_atexit(ready: Any, init: bool) -> None:
+    """Have a function that Python calls at the very end, and that takes a while."""
+
+    def take_a_while() -> None:
+        ready.set()
+        for _ in range(20):
+            time.sleep(0.01)
+        print("atexit", flush=True)
+
+    begin(init)
+    print("printed")
+    atexit.register(take_a_while)
+
+
+def be_slow_in_the_feeder(results: Any, ready: Any, init: bool) -> None:
+    """End with a queue that Python has still to flush."""
+    begin(init)
+    workers.fill(results, 300)
+    multiprocessing.util.Finalize(None, ready.set, exitpriority=1)
+
+
+def be_slow_in_a_finalizer(ready: Any, init: bool) -> None:
+    """Have a finalizer that takes a while, and one that comes after it."""
+
+    def take_a_while() -> None:
+        ready.set()
+        for _ in range(20):
+            time.sleep(0.01)
+        print("finalized", flush=True)
+
+    finalize = begin(init)
+    finalize(None, print, ("finalized too",), {"flush": True}, exitpriority=1)
+    finalize(None, take_a_while, exitpriority=2)
+    print("printed")
+
+
+class SlowToDie:
+    """What Python runs to destroy it takes a while."""
+
+    def __init__(self, ready: Any) -> None:
+        self.ready = ready
+
+    def __del__(self) -> None:
+        """Be here when the signal comes."""
+        self.ready.set()
+        for _ in range(20):
+            time.sleep(0.01)
+
+
+def be_slow_in_destructors(ready: Any, init: bool) -> None:
+    """Have objects destroyed, in which what a handler raises is lost."""
+    finalize = begin(init)
+    finalize(None, print, ("finalized",), {"flush": True}, exitpriority=1)
+    try:
+        while True:
+            SlowToDie(ready)
+            time.sleep(0.02)
+    finally:
+        print("finally")
