@@ -114,7 +114,7 @@ class Caller:
     """
 
     def __init__(self, deadline: float) -> None:
-        self.few = FEW
+        self._few = FEW
         self._deadline = deadline
         self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self._waiting: list[Call] = []
@@ -149,6 +149,15 @@ class Caller:
     def remaining(self) -> float:
         """Return the seconds until the deadline."""
         return max(self._deadline - time.monotonic(), 0.0)
+
+    def is_few(self, size: int) -> bool:
+        """Tell whether so much more can be delivered without a thread, and count it.
+
+        Args:
+            size: Bytes, or items that are not pickled.
+        """
+        self._few -= size
+        return self._few >= 0
 
     def has_thread(self) -> bool:
         """Tell whether a call can be made elsewhere than here."""

@@ -80,7 +80,7 @@ class Delivery(Sink):
         self._added += len(payloads)
         if self._on_item is None or not payloads:
             return
-        if self._caller.few and not self._in_thread and _only_stores(self._on_item):
+        if not self._in_thread and self._caller.is_few(0) and _only_stores(self._on_item):
             payloads = self._store(payloads, pickled=pickled)
             if not payloads:
                 return
@@ -92,9 +92,10 @@ class Delivery(Sink):
 
     def _store(self, payloads: Sequence[Any], *, pickled: bool) -> Sequence[Any]:
         """Deliver a few items here and now, if none can run code; returns those left over."""
-        few, size = self._caller.few, sum(map(len, payloads)) if pickled else len(payloads)
-        self._caller.few = max(few - size, 0)
-        if size > few or (pickled and not _are_plain(payloads)) or not self._caller.remaining():
+        caller, size = self._caller, sum(map(len, payloads)) if pickled else len(payloads)
+        if not caller.is_few(size) or not caller.remaining():
+            return payloads
+        if pickled and not _are_plain(payloads):
             return payloads
         on_item: Any = self._on_item
         for number, payload in enumerate(payloads):
