@@ -86,9 +86,9 @@ class SlowToDie:
             time.sleep(0.01)
 
 
-def be_slow_in_destructors(ready: Any, init: bool) -> None:
+def be_slow_in_destructors(ready: Any, _init: bool) -> None:
     """Have objects destroyed, in which what a handler raises is lost."""
-    finalize = begin(init)
+    finalize = begin(init=True)  # For a Process it makes no difference.
     finalize(None, print, ("finalized",), {"flush": True}, exitpriority=1)
     try:
         while True:

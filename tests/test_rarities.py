@@ -310,6 +310,14 @@ def test_the_end_of_a_worker_is_sent_to_nobody() -> None:
         assert threads.submit(pickle.dumps, ended).result(20)
 
 
+def test_what_else_is_raised_in_a_destructor_is_printed_as_ever() -> None:
+    printed: list[Any] = []
+    send_again = _process._SendAgain(printed.append)
+    lost = types.SimpleNamespace(exc_type=ValueError)
+    send_again(lost)
+    assert printed == [lost]
+
+
 def test_a_handler_that_is_not_pythons_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     found = signal.getsignal(signal.SIGUSR1)
     monkeypatch.setattr(_process, "_found", {signal.SIGUSR1: None})

@@ -46,25 +46,26 @@ def ended_children() -> list[Any]:
     return [child for child in children.copy() if child.exitcode is not None]
 
 
+# Measuring coverage is over when these have run.
 def run_exit_functions() -> None:
     """Run what Python would run at the end of this process, before that dies by a signal."""
     if Feature.EXIT not in AVAILABLE:
         return
-    if sys.version_info >= (3, 13):
+    if sys.version_info >= (3, 13):  # pragma: no cover
         _run_registered()
         _run_finalizers()
-    else:
+    else:  # pragma: no cover
         _run_finalizers()
         # A child by fork, or of the fork server, has inherited these, and does not run them.
         if multiprocessing.parent_process() is None or _start_method() == "spawn":
             _run_registered()
 
 
-def _run_registered() -> None:
+def _run_registered() -> None:  # pragma: no cover
     _atexit._run_exitfuncs()
 
 
-def _run_finalizers() -> None:
+def _run_finalizers() -> None:  # pragma: no cover
     # By hand: what a signal has cut short, `_exit_function` does not take up again.
     _util._run_finalizers()
     for child in multiprocessing.active_children():
@@ -72,7 +73,7 @@ def _run_finalizers() -> None:
             child.terminate()
 
 
-def _start_method() -> str:
+def _start_method() -> str:  # pragma: no cover
     process: Any = multiprocessing.current_process()
     method: str | None = getattr(process, "_start_method", None)
     return method or multiprocessing.get_start_method()
@@ -87,7 +88,7 @@ def when_work_is_over(callback: Callable[[], None]) -> None:
     if sys.version_info >= (3, 13):
         before_threads_are_joined(callback)
         atexit.register(callback)
-    else:
+    else:  # pragma: no cover - up to Python 3.12
         _util.Finalize(None, callback, exitpriority=sys.maxsize)
 
 
