@@ -12,15 +12,22 @@ from typing import Any
 import workers
 
 
-def begin(init: bool) -> Any:
-    """Prepare a worker with a buffered stdout; returns what makes finalizers."""
+def begin(init: bool) -> None:
+    """Prepare a worker, with a buffered stdout."""
     import asgi_mpclean  # noqa: PLC0415 - in the child
 
     if init:
         asgi_mpclean.worker_init()
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as we are
-    finalize: Any = multiprocessing.util.Finalize
-    return finalize
+
+
+def take_a_while(ready: Any, word: str = "") -> None:
+    """Be here when the signal comes, and say so unless cut short."""
+    ready.set()
+    for _ in range(20):
+        time.sleep(0.01)
+    if word:
+        print(word, flush=True)
 
 
 def wait_for_a_thread_at_the_end(ready: Any, init: bool) -> None:
@@ -39,16 +46,9 @@ def wait_for_a_thread_at_the_end(ready: Any, init: bool) -> None:
 
 def be_slow_in_atexit(ready: Any, init: bool) -> None:
     """Have a function that Python calls at the very end, and that takes a while."""
-
-    def take_a_while() -> None:
-        ready.set()
-        for _ in range(20):
-            time.sleep(0.01)
-        print("atexit", flush=True)
-
     begin(init)
     print("printed")
-    atexit.register(take_a_while)
+    atexit.register(take_a_while, ready, "atexit")
 
 
 def be_slow_in_the_feeder(results: Any, ready: Any, init: bool) -> None:
@@ -60,17 +60,17 @@ def be_slow_in_the_feeder(results: Any, ready: Any, init: bool) -> None:
 
 def be_slow_in_a_finalizer(ready: Any, init: bool) -> None:
     """Have a finalizer that takes a while, and one that comes after it."""
-
-    def take_a_while() -> None:
-        ready.set()
-        for _ in range(20):
-            time.sleep(0.01)
-        print("finalized", flush=True)
-
-    finalize = begin(init)
+    begin(init)
+    finalize = multiprocessing.util.Finalize
     finalize(None, print, ("finalized too",), {"flush": True}, exitpriority=1)
-    finalize(None, take_a_while, exitpriority=2)
+    finalize(None, take_a_while, (ready, "finalized"), exitpriority=2)
     print("printed")
+
+
+def be_slow_before_a_thread(ready: Any, init: bool) -> None:
+    """Have a finalizer that takes a while and a thread that stays, whichever Python does first."""
+    wait_for_a_thread_at_the_end(ready, init)
+    multiprocessing.util.Finalize(None, take_a_while, (ready, "finalized"), exitpriority=1)
 
 
 class SlowToDie:
@@ -80,16 +80,14 @@ class SlowToDie:
         self.ready = ready
 
     def __del__(self) -> None:
-        """Be here when the signal comes."""
-        self.ready.set()
-        for _ in range(20):
-            time.sleep(0.01)
+        """Be slow."""
+        take_a_while(self.ready)
 
 
 def be_slow_in_destructors(ready: Any, _init: bool) -> None:
     """Have objects destroyed, in which what a handler raises is lost."""
-    finalize = begin(init=True)  # For a Process it makes no difference.
-    finalize(None, print, ("finalized",), {"flush": True}, exitpriority=1)
+    begin(init=True)  # For a Process it makes no difference.
+    multiprocessing.util.Finalize(None, print, ("finalized",), {"flush": True}, exitpriority=1)
     try:
         while True:
             SlowToDie(ready)
