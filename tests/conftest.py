@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asgi_mpclean
-from asgi_mpclean import _cpython, _shutdown
-from asgi_mpclean._cpython import AVAILABLE, Feature
+from asgi_mpclean._cpython.features import AVAILABLE, Feature
+from asgi_mpclean._cpython.semaphores import Snapshot, unlink_semaphores
+from asgi_mpclean._shutdown.state import STATE, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,11 +90,11 @@ def chaos_log(pytestconfig: pytest.Config) -> ChaosLog:
 def nothing_left() -> Iterator[None]:
     """Fail a test that leaves a semaphore, a child, a handler or a registration behind."""
     handlers = {number: signal.getsignal(number) for number in WATCHED}
-    names = _cpython.Snapshot().names
+    names = Snapshot().names
     yield
     asgi_mpclean.clean()
-    _shutdown._policy = _shutdown.Policy()
-    left = _cpython.Snapshot().names - names
+    STATE.policy = Policy()
+    left = Snapshot().names - names
     assert not left, f"semaphores left: {left}"
     assert not multiprocessing.active_children()
     assert {number: signal.getsignal(number) for number in WATCHED} == handlers
@@ -109,10 +110,10 @@ def method(request: pytest.FixtureRequest) -> str:
 def without(request: pytest.FixtureRequest) -> Iterator[Feature]:
     """Do without a feature."""
     feature: Feature = request.param
-    before = _cpython.Snapshot().names
+    before = Snapshot().names
     AVAILABLE.discard(feature)
     yield feature
     AVAILABLE.add(feature)
     if feature is Feature.SEMAPHORES:  # They were left to the exit of the interpreter.
-        left = _cpython.Snapshot()
-        _cpython.unlink(left.claim(left.names - before))
+        left = Snapshot()
+        unlink_semaphores(left.claim(left.names - before))

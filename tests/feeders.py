@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean import _cpython
+from asgi_mpclean._cpython.queues import feeder_is_idle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ def filled(registry: Registry, on_item: Callable[[Any], object], count: int = 1)
 def wait_until_sent(queue: Any) -> None:
     """Wait until the feeder has sent everything."""
     until = time.monotonic() + 10
-    while not _cpython.feeder_is_idle(queue, 1) and time.monotonic() < until:
+    while not feeder_is_idle(queue, 1) and time.monotonic() < until:
         time.sleep(0.001)
 
 

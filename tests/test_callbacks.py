@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from feeders import SlowToUnpickle, filled
 
-from asgi_mpclean import CleanupReport, Registry, _callbacks, _shutdown, _signals
+from asgi_mpclean import CleanupReport, Registry
 from asgi_mpclean._check.server import eventually
+from asgi_mpclean._cpython.main_thread import in_main_thread
+from asgi_mpclean._items import calls, runner
+from asgi_mpclean._items.calls import Call
+from asgi_mpclean._items.delivery import Deliveries
+from asgi_mpclean._items.runner import Runner
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.signals.watch import FATAL, Watch
+from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +62,7 @@ def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
 ) -> None:
     """As at the end of the interpreter, where a daemon thread had begun to clean up."""
 
-    monkeypatch.setattr(_callbacks, "is_left_to_main_thread", lambda: not _signals.in_main_thread())
+    monkeypatch.setattr(calls, "is_left_to_main_thread", lambda: not in_main_thread())
     registry, got = Registry(), list[int]()
     filled(registry, got.append)
     no_more_threads = threading.Event()
@@ -67,7 +75,7 @@ def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
     cleaner.start()
     request.getfixturevalue("no_threads")
     no_more_threads.set()
-    assert eventually(lambda: bool(_callbacks._handed_over), 10)
+    assert eventually(lambda: bool(calls._calling.handed_over), 10)
     Registry().clean(timeout=10)
     cleaner.join(10)
     registry.clean()
@@ -132,41 +140,49 @@ def test_many_stuck_callbacks_do_not_hold_up_the_rest() -> None:
     assert (report.delivered, report.dropped) == (3, 9)
 
 
-def test_after_the_end_was_announced_one_thread_is_enough_to_help(
+def test_one_thread_is_enough_to_help(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_callbacks, "PATIENCE", 0.5)
-    free, got = threading.Event(), list[int]()
-    caller = _callbacks.Caller(time.monotonic() + 20)
-    caller.hold_back()
-    caller.deliver(lambda: free.wait(20))
-    caller.deliver(lambda: got.append(caller._threads))
-    caller.deliver(free.set)
-    caller.begin()
-    caller.close()
-    assert caller.wait()
-    assert got == [2]
+    monkeypatch.setattr(runner, "PATIENCE_SECONDS", 0.5)
+    free, threads = threading.Event(), set[int]()
+
+    def note() -> None:
+        threads.add(threading.get_ident())
+
+    def wait() -> None:
+        note()
+        free.wait(20)
+
+    making = Runner(time.monotonic() + 20)
+    deliveries = Deliveries(making)
+    deliveries.hold()
+    for deliver in (wait, note, free.set):
+        deliveries.add(deliver)
+    deliveries.release()
+    assert making.wait(making.deadline)
+    making.abandon()
+    assert len(threads) == 2
 
 
 def test_what_another_thread_was_quicker_with_is_called_once() -> None:
-    calls: list[int] = []
-    call = _callbacks.Call([lambda: calls.append(1)], "it", can_wait=False)
+    made: list[int] = []
+    call = Call([lambda: made.append(1)], "it", deferrable=False)
     call.run()
     call.run_next()
-    assert calls == [1]
+    assert made == [1]
     assert call.wait(0)
 
 
 def test_an_on_report_that_blocks_or_raises_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     free = threading.Event()
-    caller = _callbacks.Caller(time.monotonic() + 0.3)
+    making = Runner(time.monotonic() + 0.3)
     started = time.monotonic()
-    caller.call(lambda: 1 / 0, "on_report")
-    caller.call(lambda: free.wait(30), "another")
-    assert not caller.wait()
+    making.submit([lambda: 1 / 0], "on_report")
+    making.submit([lambda: free.wait(30)], "another")
+    assert not making.wait(making.deadline)
     assert time.monotonic() - started < 1
     free.set()
-    caller.close()
+    making.abandon()
     assert "on_report raised" in caplog.text
 
 
@@ -227,7 +243,7 @@ def test_which_signals_force(
     handler: Any = instance.handle_exit if instance else plain
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     cleanings: list[str] = []
-    watch = _signals.Watch(cleanings.append)
+    watch = Watch(cleanings.append)
     try:
         for number in previous:
             signal.signal(number, handler)
@@ -251,7 +267,7 @@ def test_which_signals_force(
 def test_a_handler_that_somebody_keeps_after_the_end_does_nothing_of_its_own() -> None:
     previous = signal.signal(signal.SIGTERM, plain)
     cleanings: list[str] = []
-    watch = _signals.Watch(cleanings.append)
+    watch = Watch(cleanings.append)
     try:
         watch.chain([signal.SIGTERM])
         ours: Any = signal.getsignal(signal.SIGTERM)
@@ -271,9 +287,9 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
     results: list[object] = []
 
     def try_it() -> None:
-        watch = _signals.Watch(lambda _: None)
+        watch = Watch(lambda _: None)
         watch.chain([signal.SIGTERM])
-        watch.guard(_signals.FATAL)
+        watch.guard(FATAL)
         results.extend([watch.active, watch.restore_if_on_top()])
 
     thread = threading.Thread(target=try_it)
@@ -288,7 +304,7 @@ def test_a_ctrl_c_in_the_middle_comes_after_the_report() -> None:
     queue = registry.register(SPAWN.Queue(), on_item=lambda _: os.kill(os.getpid(), signal.SIGINT))
     queue.put(1)
     with pytest.raises(KeyboardInterrupt):
-        _shutdown.clean_up(registry, trigger="lifespan", on_report=reports.append)
+        clean_up(Request("lifespan", 5.0, registry, on_report=reports.append))
     assert [report.delivered for report in reports] == [1]
 
 

@@ -19,13 +19,23 @@ from asgi_mpclean import (
     CleanupReport,
     Registry,
     ResourceReport,
-    _cpython,
-    _drain,
-    _registry,
-    _shutdown,
-    _workers,
 )
-from asgi_mpclean._kinds import CONNECTION, LOCK, PROCESS, QUEUE, Entry
+from asgi_mpclean._cpython.queues import force_write_lock, items_in_flight
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._items.pipe import PipeReader
+from asgi_mpclean._resources.base import Entry
+from asgi_mpclean._resources.connection import CONNECTION
+from asgi_mpclean._resources.lock import LOCK
+from asgi_mpclean._resources.queue import QUEUE
+from asgi_mpclean._resources.worker import (
+    PROCESS,
+    WorkerCloser,
+    _exists,
+    semaphores_of_process,
+    unlink_leftovers,
+)
+from asgi_mpclean._shutdown import state
+from asgi_mpclean._shutdown.log import log
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -53,7 +63,7 @@ def test_a_process_of_somebody_else_is_left_alone() -> None:
 def test_a_worker_that_nobody_had_time_to_end_is_killed_at_last() -> None:
     registry = Registry()
     worker = sleeping_worker(registry)
-    closer = _workers.WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
+    closer = WorkerCloser(worker, ResourceReport("sleeper", "Process"), None)
     closer.give_up()
     assert (closer.report.outcome, worker.exitcode) == ("killed", -signal.SIGKILL)
     registry.clean()
@@ -73,7 +83,7 @@ def test_a_worker_that_cannot_be_killed_is_said_to_run(caplog: pytest.LogCapture
 
 
 def test_a_deadline_that_has_passed_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    _shutdown.log(CleanupReport("test", 1.0, 2.0, deadline_passed=True))
+    log(CleanupReport("test", 1.0, 2.0, deadline_passed=True))
     assert "the clean-up took longer than its 1 s" in caplog.text
 
 
@@ -88,19 +98,19 @@ def test_whether_a_process_exists(
             raise error
 
     monkeypatch.setattr(os, "kill", kill)
-    assert _workers._exists(1) == exists
-    assert _workers._exists(None)
+    assert _exists(1) == exists
+    assert _exists(None)
 
 
 def test_a_process_that_was_never_started_has_no_sentinel() -> None:
-    closer = _workers.WorkerCloser(SPAWN.Process(), ResourceReport("new", "Process"), None)
+    closer = WorkerCloser(SPAWN.Process(), ResourceReport("new", "Process"), None)
     assert closer.sentinel is None
-    assert closer.ended
+    assert closer.check_end()
 
 
 def test_leftovers_that_are_gone_are_no_error() -> None:
-    assert _workers.unlink_leftovers({"/mp-never-there": 1}) == 0
-    assert _workers.semaphores_of_process(-1) == {}
+    assert unlink_leftovers({"/mp-never-there": 1}) == 0
+    assert semaphores_of_process(-1) == {}
 
 
 def test_a_handle_that_is_closed_behind_our_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +145,7 @@ def test_what_is_registered_by_nobody_is_named_by_its_kind(monkeypatch: pytest.M
 
 
 def test_disabled_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    monkeypatch.setattr(state, "DISABLED", True)
     registry = Registry()
     lock = registry.register(SPAWN.Lock())
     assert lock not in registry
@@ -152,7 +162,7 @@ def test_spent_entries() -> None:
     queue.close()
     connections = SPAWN.Pipe(duplex=False)
     for connection in connections:
-        assert not _registry._is_spent(Entry(connection, CONNECTION, ""))
+        assert not CONNECTION.is_spent(Entry(connection, CONNECTION, ""))
         connection.close()
     spent = [
         Entry(ended, PROCESS, ""),
@@ -160,11 +170,11 @@ def test_spent_entries() -> None:
         Entry(queue, QUEUE, ""),
         Entry(connections[0], CONNECTION, ""),
     ]
-    assert all(_registry._is_spent(entry) for entry in spent)
+    assert all(entry.kind.is_spent(entry) for entry in spent)
     lock = SPAWN.Lock()
-    assert not _registry._is_spent(Entry(lock, LOCK, ""))
-    names = [*_cpython.semaphore_names_of(lock), *_cpython.semaphore_names_of(queue)]
-    _cpython.unlink(_cpython.Snapshot().claim(names))
+    assert not LOCK.is_spent(Entry(lock, LOCK, ""))
+    names = [*semaphore_names_of(lock), *semaphore_names_of(queue)]
+    unlink_semaphores(Snapshot().claim(names))
 
 
 def test_a_process_registered_too_late_is_left_as_it_is() -> None:
@@ -186,12 +196,12 @@ class Uncountable(stdlib_queue.Queue):  # type: ignore[type-arg]
 
 
 def test_items_that_cannot_be_counted() -> None:
-    assert _cpython.items_in_flight(Uncountable()) is None
+    assert items_in_flight(Uncountable()) is None
 
 
 def test_a_descriptor_that_cannot_be_read_has_ended() -> None:
     reader, writer = os.pipe()
-    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+    with contextlib.closing(PipeReader(lambda: reader)) as pipe:
         assert pipe.read_without_lock()
         os.close(pipe._own_fd or 0)
         pipe._own_fd = writer  # Not open for reading.
@@ -201,18 +211,18 @@ def test_a_descriptor_that_cannot_be_read_has_ended() -> None:
 
 
 def test_a_descriptor_that_is_closed_has_nothing_to_read() -> None:
-    pipe = _drain.PipeReader(lambda: None)
+    pipe = PipeReader(lambda: None)
     assert pipe.read() == []
     assert pipe.has_ended()
 
 
 def test_no_write_lock_to_be_forced() -> None:
     queue = SPAWN.Queue()
-    assert not _cpython.force_write_lock(queue)
+    assert not force_write_lock(queue)
     queue._wlock.acquire()
-    assert _cpython.force_write_lock(queue)
-    assert not _cpython.force_write_lock(object())
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+    assert force_write_lock(queue)
+    assert not force_write_lock(object())
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
 @pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])

@@ -9,6 +9,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
+import sys
 import threading
 import time
 import types
@@ -18,39 +19,58 @@ import pytest
 import workers
 from feeders import wait_until_taken
 
-from asgi_mpclean import Process, Registry, _cpython, _drain
+from asgi_mpclean import Process, Registry
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._cpython import AVAILABLE, NAMES, Feature, available_features, has_name
+from asgi_mpclean._cpython.children import is_child
+from asgi_mpclean._cpython.discovery import threads_in_get
+from asgi_mpclean._cpython.exit import run_exit_functions
+from asgi_mpclean._cpython.features import AVAILABLE, NAMES, Feature, has_name, is_complete
+from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.loaded import find
+from asgi_mpclean._cpython.making import is_making_something
+from asgi_mpclean._cpython.queues import close_queue, leave_feeder
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._cpython.waiting import is_waiting_for_end
+from asgi_mpclean._items.pipe import FrameParser, PipeReader, bytes_in_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPAWN = multiprocessing.get_context("spawn")
 
-ALL_NAMES = [(feature, owner, name) for feature, names in NAMES.items() for owner, name in names]
+ALL_NAMES = [
+    (feature, path, name)
+    for feature, rows in NAMES.items()
+    for path, names in rows.items()
+    for name in names.split()
+]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [(owner, name) for _, owner, name in ALL_NAMES],
-    ids=[f"{getattr(owner, '__name__', owner)}.{name}" for _, owner, name in ALL_NAMES],
-)
-def test_the_name_is_there_in_this_python(owner: object, name: str) -> None:
-    assert has_name(owner, name)
+@pytest.mark.parametrize(("feature", "path", "name"), ALL_NAMES)
+def test_the_name_is_there_in_this_python(feature: Feature, path: str, name: str) -> None:
+    assert has_name(find(path), name)
+    assert feature in AVAILABLE
 
 
-@pytest.mark.parametrize(
-    ("feature", "index"),
-    [(feature, index) for feature, names in NAMES.items() for index in range(len(names))],
-)
+@pytest.mark.parametrize(("feature", "path", "name"), ALL_NAMES)
 def test_a_missing_name_switches_its_feature_off(
-    feature: Feature, index: int, monkeypatch: pytest.MonkeyPatch
+    feature: Feature, path: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, _ = NAMES[feature][index]
-    broken = [*NAMES[feature]]
-    broken[index] = (owner, "_gone_in_a_later_python")
-    monkeypatch.setitem(NAMES, feature, tuple(broken))
-    assert available_features() == set(Feature) - {feature}
+    gone = NAMES[feature][path].replace(name, "_gone_in_a_later_python")
+    monkeypatch.setitem(NAMES, feature, NAMES[feature] | {path: gone})
+    assert not is_complete(feature)
+    assert all(is_complete(other) for other in Feature if other is not feature)
+
+
+def test_nothing_is_known_of_a_module_that_nobody_has_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "multiprocessing.pool")
+    assert is_complete(Feature.POOLS) is None
+    AVAILABLE.add(Feature.POOLS)
+    assert Feature.POOLS not in AVAILABLE
+    monkeypatch.undo()
+    assert Feature.POOLS in AVAILABLE
 
 
 @pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
@@ -119,9 +139,9 @@ def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     wait_until_taken(queue)
     report = Registry().clean(timeout=3, discover=True)
     assert report.dropped == (0 if without is Feature.DISCOVERY else 1)
-    _cpython.leave_feeder(queue, forget=False)
-    _cpython.close(queue, 1)
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+    leave_feeder(queue, forget=False)
+    close_queue(queue, 1)
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
 @pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
@@ -133,7 +153,7 @@ def test_without_a_feature_a_fork_and_a_look_for_readers_are_no_error(without: F
     while not queue._rlock._semlock._is_zero() and time.monotonic() < until:
         time.sleep(0.001)
     time.sleep(0.01)  # From the lock into the read.
-    found = _cpython.threads_in_get()
+    found = threads_in_get()
     assert found == ({} if without is Feature.FRAMES else {id(queue): [reader]})
     pid = os.fork()
     if pid == 0:
@@ -141,7 +161,7 @@ def test_without_a_feature_a_fork_and_a_look_for_readers_are_no_error(without: F
     assert os.waitpid(pid, 0)[1] == 0
     queue.put(None)
     reader.join(10)
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
 @pytest.mark.parametrize("without", [Feature.FRAMES, Feature.PIPE], indirect=True)
@@ -166,25 +186,24 @@ def test_without_frames_nobody_knows_that_the_app_waits(
     waiting.start()
     event_loop = waiting.ident if in_event_loop else threading.get_ident()
     expected = waits and without is not Feature.FRAMES
-    assert eventually(lambda: _cpython.is_waiting_for_end(event_loop or 0) == expected, 5)
+    assert eventually(lambda: is_waiting_for_end(event_loop or 0) == expected, 5)
     asked.set()
     writer.send(None)
     waiting.join()
     process.join()
-    assert not _cpython.is_waiting_for_end(event_loop or 0)
+    assert not is_waiting_for_end(event_loop or 0)
 
 
-def test_without_a_feature_a_process_keeps_its_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cpython.features, "AVAILABLE", AVAILABLE)
+def test_without_a_feature_a_process_keeps_its_context() -> None:
     AVAILABLE.discard(Feature.CHILDREN)
     try:
         process = Process(target=os.getpid, ctx=SPAWN)
-        assert _cpython.is_child(process)
+        assert is_child(process)
         process.start()
         process.join(20)
-        assert _cpython.is_child(process)
+        assert is_child(process)
         process.close()
-        assert not _cpython.is_child(process)
+        assert not is_child(process)
     finally:
         AVAILABLE.add(Feature.CHILDREN)
 
@@ -244,9 +263,9 @@ def test_without_proc_everything_is_delivered(count: int, size: int) -> None:
     ],
 )
 def test_frames(data: bytes, frames: list[bytes], torn: bool) -> None:
-    whole = _drain.FrameParser()
+    whole = FrameParser()
     assert (whole.feed(data), whole.torn) == (frames, torn)
-    single = _drain.FrameParser()
+    single = FrameParser()
     split = [frame for byte in data for frame in single.feed(bytes([byte]))]
     assert (split, single.torn) == (frames, torn)
 
@@ -254,13 +273,13 @@ def test_frames(data: bytes, frames: list[bytes], torn: bool) -> None:
 def test_what_makes_no_sense_is_thrown_away() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"\0\0\0\4\x80\4N.\xff\xff\xff\x00garbage")
-    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+    with contextlib.closing(PipeReader(lambda: reader)) as pipe:
         assert pipe.read_without_lock()
         assert pipe.read() == [b"\x80\4N."]
         assert pipe.corrupt
         os.write(writer, b"\0\0\0\4\x80\4N.")
         assert pipe.read() == []
-        assert _drain.bytes_in_pipe(reader) == 0
+        assert bytes_in_pipe(reader) == 0
         assert not pipe.torn
     os.close(writer)
     os.close(reader)
@@ -270,13 +289,13 @@ def test_a_pipe_without_writers_has_ended() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"\0\0\0\1a")
     os.close(writer)
-    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
-        assert _drain.bytes_in_pipe(reader) == 5
+    with contextlib.closing(PipeReader(lambda: reader)) as pipe:
+        assert bytes_in_pipe(reader) == 5
         assert pipe.read() == [b"a"]
         assert pipe.read() == []
         assert pipe.has_ended()
     os.close(reader)
-    assert _drain.bytes_in_pipe(reader) == 0
+    assert bytes_in_pipe(reader) == 0
 
 
 # Semaphores and the resource tracker ------------------------------------------------------------
@@ -287,10 +306,10 @@ def test_a_semaphore_already_unlinked_is_unregistered_all_the_same(
 ) -> None:
     registry = Registry()
     lock = registry.register(SPAWN.Lock())
-    (name,) = _cpython.semaphore_names_of(lock)
+    (name,) = semaphore_names_of(lock)
     os.unlink(f"/dev/shm/sem.{name[1:]}")
     assert registry.clean().resources[0].outcome == "unlinked"
-    assert name not in _cpython.Snapshot().names
+    assert name not in Snapshot().names
     assert capfd.readouterr().err == ""
 
 
@@ -302,10 +321,10 @@ def test_a_semaphore_that_cannot_be_unlinked_is_left_to_the_tracker(
     name = f"/mpclean-{os.getpid()}"
     os.mkdir(f"/dev/shm/sem.{name[1:]}")  # A folder, which is not unlinked even for root.
     try:
-        assert _cpython.unlink([name]) == 0
+        assert unlink_semaphores([name]) == 0
     finally:
         os.rmdir(f"/dev/shm/sem.{name[1:]}")
-    assert _drain.bytes_in_pipe(reader) == 0
+    assert bytes_in_pipe(reader) == 0
     os.close(reader)
     os.close(writer)
 
@@ -314,32 +333,32 @@ def test_a_semaphore_that_cannot_be_unlinked_is_left_to_the_tracker(
 def test_without_a_way_to_run_the_exit_functions_none_is_run(without: Feature) -> None:
     ran: list[Feature] = []
     atexit.register(ran.append, without)
-    _cpython.run_exit_functions()
+    run_exit_functions()
     atexit.unregister(ran.append)
     assert ran == []
 
 
 def test_each_semaphore_is_claimed_once() -> None:
     lock = SPAWN.Lock()
-    names = _cpython.semaphore_names_of(lock)
-    first, second = _cpython.Snapshot(), _cpython.Snapshot()
+    names = semaphore_names_of(lock)
+    first, second = Snapshot(), Snapshot()
     assert first.claim(names) == names
     assert second.claim(names) == []
     assert first.claim(names) == []
-    assert _cpython.unlink(names) == 1
+    assert unlink_semaphores(names) == 1
 
 
 @pytest.mark.parametrize("gone", ["tracker", "file descriptor"])
 def test_a_tracker_that_is_gone_is_no_error(gone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = multiprocessing.resource_tracker._resource_tracker
     lock = SPAWN.Lock()
-    names = _cpython.semaphore_names_of(lock)
-    assert _cpython.Snapshot().claim(names) == names
+    names = semaphore_names_of(lock)
+    assert Snapshot().claim(names) == names
     reader, writer = os.pipe()
     os.close(reader)
     with monkeypatch.context() as patch:
         patch.setattr(tracker, "_fd", writer if gone == "tracker" else None)
-        assert _cpython.unlink(names) == 1
+        assert unlink_semaphores(names) == 1
     os.close(writer)
     multiprocessing.resource_tracker.unregister(names[0], "semaphore")
 
@@ -357,10 +376,10 @@ def test_a_thousand_semaphores_are_unregistered_in_whole_lines() -> None:
 @pytest.mark.parametrize(
     "look",
     [
-        _cpython.pools_and_managers,
-        _cpython.threads_in_get,
-        _cpython.is_making_something,
-        lambda: _cpython.is_waiting_for_end(0),
+        pools_and_managers,
+        threads_in_get,
+        is_making_something,
+        lambda: is_waiting_for_end(0),
     ],
 )
 def test_a_look_at_what_threads_do_leaves_no_frame_in_a_cycle(look: Callable[[], object]) -> None:

@@ -13,7 +13,10 @@ import pytest
 import workers
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _cpython, _plan
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython.queues import close_queue, feeder
+from asgi_mpclean._cpython.semaphores import semaphore_names_of
+from asgi_mpclean._shutdown import discovery
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -35,8 +38,8 @@ def test_queues_semaphores_and_workers_are_found(method: str) -> None:
     assert "filler" in {entry.name for entry in report.resources}
     assert report.joined == 1
     assert report.semaphores == (0 if method == "fork" else 4)
-    assert not _cpython.semaphore_names_of(lock) or method != "fork"
-    _cpython.close(results, 1)
+    assert not semaphore_names_of(lock) or method != "fork"
+    close_queue(results, 1)
 
 
 class OnlySaysSo:
@@ -58,7 +61,7 @@ def test_what_was_lost_is_called_by_its_variable(monkeypatch: pytest.MonkeyPatch
 def test_a_step_that_fails_does_not_stop_the_rest(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(_plan, "FINDERS", (None,))
+    monkeypatch.setattr(discovery, "FINDERS", (None,))
     registry, got = Registry(), list[int]()
     registry.register(SPAWN.Queue(), on_item=got.append).put(1)
     report = registry.clean(discover=True)
@@ -87,16 +90,16 @@ def test_a_queue_that_nobody_refers_to_and_whose_feeder_is_blocked() -> None:
     queue = SPAWN.Queue()
     for _ in range(100):
         queue.put(b"x" * 10_000)
-    feeder = _cpython.feeder(queue)
+    thread = feeder(queue)
     del queue
     report = clean_as_if_going_away()
     assert [(entry.kind, entry.dropped) for entry in report.resources] == [
         ("UnreferencedQueue", 100)
     ]
     assert clean_as_if_going_away().resources == []
-    assert feeder is not None
-    feeder.join(10)
-    assert not feeder.is_alive()
+    assert thread is not None
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_an_unreferenced_queue_whose_feeder_ends_in_between() -> None:
@@ -122,7 +125,7 @@ def test_what_was_cleaned_is_not_found_again() -> None:
     queue = SPAWN.Queue()
     assert len(clean_as_if_going_away().resources) == 1
     assert clean_as_if_going_away().resources == []
-    _cpython.close(queue, 1)
+    close_queue(queue, 1)
 
 
 @pytest.mark.parametrize("busy", [False, True])

@@ -315,11 +315,12 @@ def test_a_forked_child_leaves_the_parents_alone(fork: str, guarded: bool) -> No
 def test_a_forked_child_sees_no_executor_of_its_parent() -> None:
     body = """
     import concurrent.futures
+    from asgi_mpclean._cpython.executors import live_executors
     pool = concurrent.futures.ProcessPoolExecutor(1, ctx); pool.submit(abs, 1).result()
     if os.fork() == 0:
-        say(asgi_mpclean._cpython.live_executors()); os._exit(0)
+        say(live_executors()); os._exit(0)
     os.wait()
-    say(len(asgi_mpclean._cpython.live_executors()))
+    say(len(live_executors()))
     pool.shutdown()
     """
     assert end(body) == ["[]", "1"]

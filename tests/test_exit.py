@@ -13,9 +13,10 @@ import pytest
 import workers
 from script import DELIVERED, Script
 
-from asgi_mpclean import Registry, _cpython
+from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._cpython import AVAILABLE, Feature
+from asgi_mpclean._cpython.exit import before_threads_are_joined
+from asgi_mpclean._cpython.features import AVAILABLE, Feature
 
 # One job in hand, and more than could be done in the time of a test. Its end is told by the report.
 EXECUTOR = """
@@ -24,8 +25,10 @@ logging.disable()
 def tell(report):
     for e in report.resources:
         say(e.kind, e.outcome, "some cancelled" if e.cancelled > 40 else e.cancelled)
-asgi_mpclean._shutdown.set_policy(
-    asgi_mpclean._shutdown.Policy(timeout={timeout}, discover_at_exit={discover}, on_report=tell)
+from asgi_mpclean._shutdown.state import Policy, set_policy
+from asgi_mpclean._shutdown import triggers  # As an app loads it.
+set_policy(
+    Policy(timeout={timeout}, discover_at_exit={discover}, on_report=tell)
 )
 executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=ctx)
 folder = tempfile.mkdtemp()
@@ -85,11 +88,11 @@ def test_without_the_feature_nothing_is_done_before_python_waits() -> None:
     before = list(registered)
     AVAILABLE.discard(Feature.JOINING)
     try:
-        _cpython.before_threads_are_joined(lambda: None)
+        before_threads_are_joined(lambda: None)
     finally:
         AVAILABLE.add(Feature.JOINING)
     assert registered == before
-    _cpython.before_threads_are_joined(lambda: None)
+    before_threads_are_joined(lambda: None)
     assert len(registered) == len(before) + 1
     del registered[-1]
 
@@ -103,13 +106,14 @@ def test_without_threads_an_executor_is_shut_down_all_the_same(
     jobs = [executor.submit(workers.begin_and_sleep, str(tmp_path / "job"), 0.2) for _ in range(20)]
     while not (tmp_path / "job").exists():
         time.sleep(0.01)
-    monkeypatch.setattr("asgi_mpclean._callbacks.Caller._start_thread", lambda _self: False)
+    monkeypatch.setattr("asgi_mpclean._items.runner._Threads.start", lambda _self: False)
     if feature is not None:
         AVAILABLE.discard(feature)
     try:
         registry.clean(4)
     finally:
-        AVAILABLE.update(() if feature is None else (feature,))
+        if feature is not None:
+            AVAILABLE.add(feature)
     # To `wait` for them would be in vain: it does not see what a shutdown has cancelled.
     for job in jobs:
         with contextlib.suppress(concurrent.futures.CancelledError):

@@ -20,8 +20,10 @@ import pytest
 import workers
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _kinds, _shutdown, add_kind
-from asgi_mpclean._cpython import AVAILABLE, Feature
+from asgi_mpclean import Registry, add_kind
+from asgi_mpclean._cpython.features import AVAILABLE, Feature
+from asgi_mpclean._resources.kinds import KINDS
+from asgi_mpclean._shutdown.discovery import find_unregistered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +155,7 @@ def test_a_later_block_of_the_same_name_is_not_unlinked(
     other = block()  # Something is mapped, so that closed ones are looked for.
     if closed == "before":
         first.close()
-    found = registry.register(first) if how == "registered" else _shutdown.find_unregistered()
+    found = registry.register(first) if how == "registered" else find_unregistered()
     if closed == "after":
         first.close()
     if unlinked:
@@ -279,9 +281,9 @@ def close_ring(ring: Ring, seconds: float) -> list[Any]:
 @pytest.fixture
 def added() -> Iterator[None]:
     """Forget the kinds that a test adds."""
-    before = list(_kinds.KINDS)
+    before = list(KINDS)
     yield
-    _kinds.KINDS[:] = before
+    KINDS[:] = before
 
 
 @pytest.mark.usefixtures("added")
@@ -305,16 +307,13 @@ def block_for_ever(ring: Ring, _seconds: float) -> None:
 
 
 @pytest.mark.usefixtures("added")
-@pytest.mark.parametrize("has_workers", [False, True])
 @pytest.mark.parametrize(
     ("close", "outcome"),
     [(close_ring, "closed"), (fail, "failed"), (block_for_ever, "still running")],
 )
-def test_a_close_that_fails_or_blocks(
-    close: Callable[[Ring, float], Any], outcome: str, has_workers: bool
-) -> None:
+def test_a_close_that_fails_or_blocks(close: Callable[[Ring, float], Any], outcome: str) -> None:
     add_kind(Ring, fail)
-    add_kind(Ring, close, has_workers=has_workers)  # The last one counts.
+    add_kind(Ring, close)  # The last one counts.
     registry, ring = Registry(), Ring()
     registry.register(ring)
     report = registry.clean(1)

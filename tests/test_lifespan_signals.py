@@ -11,7 +11,8 @@ import pytest
 from driver import COMPLETE, Driver, run, well_behaved
 from starlette.applications import Starlette
 
-from asgi_mpclean import _shutdown, mpclean_lifespan
+from asgi_mpclean import mpclean_lifespan
+from asgi_mpclean._shutdown import state
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,7 +74,7 @@ def test_told_to_stop_early_a_shutdown_that_fails_is_passed_on() -> None:
 @pytest.mark.parametrize("way", ["wrapper", "lifespan"])
 def test_disabled_the_lifespan_is_the_apps_alone(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
-    monkeypatch.setattr(_shutdown, "DISABLED", True)
+    monkeypatch.setattr(state, "DISABLED", True)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     app: Any
     if way == "wrapper":

@@ -18,7 +18,7 @@ import workers
 import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._cpython import AVAILABLE, Feature
+from asgi_mpclean._cpython.features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

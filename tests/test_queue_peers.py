@@ -13,7 +13,14 @@ import pytest
 import workers
 from feeders import wait_until_sent, wait_until_taken
 
-from asgi_mpclean import Registry, _cpython, _queues, _shutdown
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython.discovery import threads_in_get
+from asgi_mpclean._cpython.queues import close_pipe, close_queue
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._resources.drain import STALLED_SECONDS
+from asgi_mpclean._resources.queue import ABANDONED_SECONDS
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,7 +55,7 @@ def test_a_lock_whose_holder_is_dead_does_not_hold_the_items_back(lock: str) -> 
     assert report.seconds < 2
     if lock == "_notempty":
         queue._notempty.release()
-        _cpython.close(queue, 1)
+        close_queue(queue, 1)
 
 
 # The process that holds a lock is alive, and nobody's to end ------------------------------------
@@ -64,7 +71,7 @@ def stranger() -> Iterator[Callable[..., None]]:
         started.append(SPAWN.Process(target=target, args=(what, ready, *args)))
         started[0].start()
         assert ready.wait(20)
-        _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(ready)))
+        unlink_semaphores(Snapshot().claim(semaphore_names_of(ready)))
 
     yield start
     started[0].kill()
@@ -147,7 +154,7 @@ def test_a_thread_that_waits_in_get_is_let_go() -> None:
     consumer = threading.Thread(target=consume)
     consumer.start()
     until = time.monotonic() + 10
-    while not _cpython.threads_in_get() and time.monotonic() < until:
+    while not threads_in_get() and time.monotonic() < until:
         time.sleep(0.001)
     registry.clean()
     consumer.join(5)
@@ -199,10 +206,10 @@ def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: boo
     thread.start()
     for number in range(200):
         queue.put(number)
-    report = _shutdown.clean_up(registry, trigger="test", going_away=going_away)
+    report = clean_up(Request("test", 5.0, registry, going_away=going_away))
     if going_away:  # A daemon thread is left where it is; it ends with the process.
-        _cpython.close_pipe(queue, only_writer=True)
-        _cpython.close(queue, 1)
+        close_pipe(queue, only_writer=True)
+        close_queue(queue, 1)
     assert ended.wait(10)
     assert sorted(consumed + left) == list(range(200))
     assert report.dropped == 0
@@ -214,9 +221,9 @@ def test_a_thread_that_would_keep_the_process_alive_is_let_go() -> None:
     consumer = threading.Thread(target=_get, args=(queue,))
     consumer.start()
     until = time.monotonic() + 10
-    while id(queue) not in _cpython.threads_in_get() and time.monotonic() < until:
+    while id(queue) not in threads_in_get() and time.monotonic() < until:
         time.sleep(0.001)
-    _shutdown.clean_up(registry, trigger="test", going_away=True)
+    clean_up(Request("test", 5.0, registry, going_away=True))
     consumer.join(10)
     assert not consumer.is_alive()
 
@@ -250,7 +257,7 @@ def test_what_cannot_be_flushed_from_a_copy_is_counted(monkeypatch: pytest.Monke
     assert report.dropped >= 2
     assert report.seconds < 1.5
     monkeypatch.undo()
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
 def test_a_copy_that_nobody_reads_does_not_hold_up_the_others() -> None:
@@ -270,8 +277,8 @@ def test_a_copy_that_nobody_reads_does_not_hold_up_the_others() -> None:
         copy.put(b"x" * 100_000)
     report = registry.clean(timeout=2)
     assert (got, report.delivered) == (list(range(50)), 50)
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(copy)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(copy)))
 
 
 def test_limits_are_what_the_docstrings_say() -> None:
-    assert _queues.STALLED < _queues.ABANDONED
+    assert STALLED_SECONDS < ABANDONED_SECONDS

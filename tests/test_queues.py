@@ -13,7 +13,9 @@ import pytest
 import workers
 from feeders import wait_until_sent, wait_until_taken
 
-from asgi_mpclean import Registry, _cpython
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython.queues import feeder
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -219,7 +221,7 @@ def test_a_queue_that_goes_wrong_does_not_stop_the_rest(
     assert "Broken broken: clean-up failed" in caplog.text
     assert len(caplog.records) < 5  # Not once more with each look at the worker.
     assert (report.semaphores, report.closed, report.forced) == (6, 2, int(with_worker))
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(ready)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(ready)))
 
 
 @pytest.mark.parametrize("lock_held", [False, True], ids=["", "its lock held"])
@@ -249,7 +251,7 @@ def test_after_the_clean_up_a_queue_is_closed_and_its_feeder_ends() -> None:
     registry = Registry()
     queue = registry.register(SPAWN.Queue(), on_item=print)
     queue.put(1)
-    thread = _cpython.feeder(queue)
+    thread = feeder(queue)
     registry.clean()
     with pytest.raises(ValueError, match="closed"):
         queue.put(2)
@@ -264,7 +266,7 @@ def test_many_feeders_end_behind_the_callers_back() -> None:
     for queue in queues:
         queue.put(1)
     idle = registry.register(SPAWN.SimpleQueue())  # It has no feeder.
-    threads = [thread for queue in queues if (thread := _cpython.feeder(queue))]
+    threads = [thread for queue in queues if (thread := feeder(queue))]
     assert registry.clean().delivered == 40
     for thread in threads:
         thread.join(5)

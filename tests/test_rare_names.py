@@ -18,14 +18,20 @@ from typing import Any
 import pytest
 from feeders import filled
 
-from asgi_mpclean import (
-    Registry,
-    _cpython,
-    _drain,
-    _exec,
-    _shutdown,
-)
-from asgi_mpclean._cpython import AVAILABLE, Feature, memory, pools, processes, semaphores, waiting
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython import helpers, making, memory, tracker, waiting
+from asgi_mpclean._cpython.children import when_worker_forked
+from asgi_mpclean._cpython.executors import begin_executor_shutdown
+from asgi_mpclean._cpython.features import AVAILABLE, Feature
+from asgi_mpclean._cpython.frames import waits_for_threads
+from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.helpers import remove_files, stop_helpers
+from asgi_mpclean._cpython.making import is_making_something
+from asgi_mpclean._cpython.memory import shared_memory_made_here
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._exec.exec import make_ready
+from asgi_mpclean._items.pipe import PipeReader
+from asgi_mpclean._shutdown import state
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 FORK: Any = multiprocessing.get_context("fork")
@@ -51,17 +57,17 @@ def test_a_queue_that_cannot_even_be_looked_at_does_not_stop_the_rest(
     registry.clean()
     assert got == [0]
     assert "queue strange: clean-up failed" in caplog.text
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(strange)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(strange)))
 
 
 @pytest.mark.parametrize("without", [Feature.FRAMES, Feature.CHILDREN], indirect=True)
 def test_without_a_feature_nothing_is_seen_being_made(
     without: Feature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_cpython.making, "_is_inside_maker", lambda _frame: True)
-    assert not _cpython.is_making_something()
+    monkeypatch.setattr(making, "_is_inside", lambda _frame, _makers: True)
+    assert not is_making_something()
     AVAILABLE.add(without)
-    assert _cpython.is_making_something()
+    assert is_making_something()
 
 
 @pytest.mark.parametrize("without", [Feature.HELPERS], indirect=True)
@@ -69,23 +75,23 @@ def test_without_a_feature_helpers_are_left_alone(without: Feature) -> None:
     lock = SPAWN.Lock()  # It starts the tracker.
     tracker: Any = multiprocessing.resource_tracker._resource_tracker
     pid = tracker._pid
-    _cpython.remove_files(0)
-    _cpython.stop_helpers(0)
+    remove_files(0)
+    stop_helpers(0)
     assert without is Feature.HELPERS
     assert tracker._pid == pid
     os.kill(pid, 0)
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(lock)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(lock)))
 
 
 def test_a_helper_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     helper = types.SimpleNamespace(fd=writer, pid=process.pid)
-    assert not processes._stop_helper(helper, "fd", "pid", 0.01)
+    assert not helpers._stop_helper(helper, "fd", "pid", 0.01)
     assert (helper.fd, helper.pid) == (None, None)
-    monkeypatch.setattr(processes, "_stop_helper", lambda *_args: False)
+    monkeypatch.setattr(helpers, "_stop_helper", lambda *_args: False)
     folder = multiprocessing.util.get_temp_dir()
-    _cpython.remove_files(0)
+    remove_files(0)
     assert Path(folder).is_dir()  # Its socket is there while the fork server is.
     process.communicate(b"\n", timeout=20)
     os.close(reader)
@@ -96,13 +102,13 @@ def test_without_a_feature_nobody_is_told_of_a_workers_moments(
     without: Feature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def waits() -> bool:
-        return _cpython.waits_for_threads(sys._getframe())
+        return waits_for_threads(sys._getframe())
 
     monkeypatch.setattr(threading, "_shutdown", waits)
     assert waits() == (without is not Feature.JOINING)
     hooks = multiprocessing.util._afterfork_registry  # type: ignore[attr-defined]
     owner = threading.Event()
-    _cpython.when_forked(owner, print)
+    when_worker_forked(owner, print)
     assert (owner in hooks.values()) == (without is not Feature.FORKED_WORKERS)
 
 
@@ -121,8 +127,7 @@ def test_many_names_are_told_to_the_tracker_in_whole_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reader, writer = os.pipe()
-    tracker = multiprocessing.resource_tracker._resource_tracker
-    monkeypatch.setattr(tracker, "_fd", writer)
+    monkeypatch.setattr(multiprocessing.resource_tracker._resource_tracker, "_fd", writer)
     names = [f"/mp-{number:0250}" for number in range(40)]
     sizes: list[int] = []
     write = os.write
@@ -133,17 +138,17 @@ def test_many_names_are_told_to_the_tracker_in_whole_lines(
         return write(fd, data)
 
     monkeypatch.setattr(os, "write", note)
-    semaphores.unregister(names, "semaphore")
+    tracker.unregister(names, "semaphore")
     lines = os.read(reader, 64 * 1024).decode().splitlines()
     assert lines == [f"UNREGISTER:{name}:semaphore" for name in names]
-    assert max(sizes) <= semaphores.ATOMIC_WRITE
+    assert max(sizes) <= tracker.ATOMIC_WRITE_BYTES
     for end in (reader, writer):
         os.close(end)
 
 
 def test_a_pipe_that_has_ended_is_not_read_again() -> None:
     reader, writer = os.pipe()
-    with contextlib.closing(_drain.PipeReader(lambda: reader)) as pipe:
+    with contextlib.closing(PipeReader(lambda: reader)) as pipe:
         pipe.ended = True
         os.write(writer, b"\0\0\0\1x")
         assert pipe.read() == []
@@ -154,8 +159,8 @@ def test_a_pipe_that_has_ended_is_not_read_again() -> None:
 def test_disabled_nothing_is_cleaned_before_an_exec(monkeypatch: pytest.MonkeyPatch) -> None:
     registry, got = Registry(), list[int]()
     queue = filled(registry, got.append)
-    monkeypatch.setattr(_shutdown, "DISABLED", True)
-    _exec.make_ready()
+    monkeypatch.setattr(state, "DISABLED", True)
+    make_ready()
     assert (got, queue in registry) == ([], True)
     monkeypatch.undo()
     assert registry.clean().delivered == 1
@@ -199,7 +204,7 @@ def test_where_mappings_cannot_be_read_memory_is_found_all_the_same(
 
     block = SharedMemory(create=True, size=10)
     monkeypatch.setattr(Path, "read_text", fail)
-    assert _cpython.shared_memory_made_here() == [block]
+    assert shared_memory_made_here() == [block]
     block.close()
     block.unlink()
 
@@ -210,7 +215,7 @@ def test_where_mappings_cannot_be_read_memory_is_found_all_the_same(
 def test_an_executor_that_has_shut_down_has_nobody_to_wake() -> None:
     with concurrent.futures.ProcessPoolExecutor(1, SPAWN) as executor:
         executor.submit(os.getpid).result(20)
-    assert pools.begin_executor_shutdown(executor) is None
+    assert begin_executor_shutdown(executor) is None
 
 
 def test_an_executor_whose_lock_is_held_is_told_all_the_same() -> None:
@@ -218,7 +223,7 @@ def test_an_executor_whose_lock_is_held_is_told_all_the_same() -> None:
         executor.submit(os.getpid).result(20)
         held: Any = executor
         with held._shutdown_lock:
-            thread = pools.begin_executor_shutdown(executor)
+            thread = begin_executor_shutdown(executor)
     assert thread is not None
     thread.join(20)
     assert not thread.is_alive()
@@ -241,7 +246,7 @@ def test_a_pool_that_another_thread_is_terminating_is_found(
         terminating = threading.Thread(target=pool.terminate)
         terminating.start()
         assert inside.wait(20)
-        found = pools.pools_and_managers()
+        found = pools_and_managers()
         go_on.set()
         terminating.join(20)
     assert pool in found

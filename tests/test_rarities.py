@@ -22,22 +22,27 @@ import workers
 from feeders import filled
 from script import DELIVERED, WAIT, Script
 
-from asgi_mpclean import (
-    Registry,
-    _closers,
-    _cpython,
-    _descendants,
-    _options,
-    _overseer,
-    _plan,
-    _process,
-    _restart,
-    _session,
-    _shutdown,
-    _signals,
-    _workers,
-)
+from asgi_mpclean import Registry
+from asgi_mpclean._asgi.options import Options
+from asgi_mpclean._asgi.session import Session
+from asgi_mpclean._asgi.watchdog import Watchdog
 from asgi_mpclean._check.server import eventually
+from asgi_mpclean._cpython import waiting
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._exec.restart import _is_forked_worker, _stop
+from asgi_mpclean._resources.base import _cleaned, was_cleaned
+from asgi_mpclean._resources.worker import TERMINATE_AT, semaphores_of_process
+from asgi_mpclean._shutdown import triggers
+from asgi_mpclean._shutdown.closers import Closers
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.signals.watch import Watch
+from asgi_mpclean._shutdown.state import STATE, Policy
+from asgi_mpclean._shutdown.triggers import _at_exit, clean_up, keep_until_exit
+from asgi_mpclean._shutdown.workers import WorkersEnd
+from asgi_mpclean._worker import parent
+from asgi_mpclean._worker import signals as worker_signals
+from asgi_mpclean._worker.parent import _wait_for_parent
+from asgi_mpclean._worker.signals import TerminatedError, _SendAgain, give_handlers_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,17 +83,17 @@ def test_a_turn_that_does_not_come_in_time_is_given_up(where: str) -> None:
     registry.clean()
 
 
-def test_what_was_cleaned_and_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    registry = Registry()
+def test_what_was_cleaned_and_is_gone_is_forgotten() -> None:
+    gc.collect()
+    registry, before = Registry(), len(_cleaned)
     for _ in range(3):
         registry.register(SPAWN.SimpleQueue())
         registry.clean()
     gc.collect()
-    monkeypatch.setattr(_closers, "_tidied_at", 0)
     kept = registry.register(SPAWN.SimpleQueue())
     registry.clean()
-    assert all(reference() is not None for reference in _closers._cleaned.values())
-    assert _closers.was_cleaned(kept)
+    assert was_cleaned(kept)
+    assert len(_cleaned) == before + 1
 
 
 # Signals ----------------------------------------------------------------------------------------
@@ -105,7 +110,7 @@ def handled() -> Iterator[list[int]]:
 
 def test_a_chained_signal_in_the_middle_of_a_clean_up_comes_after_it(handled: list[int]) -> None:
     cleanings: list[str] = []
-    watch = _signals.Watch(cleanings.append)
+    watch = Watch(cleanings.append)
     watch.chain([signal.SIGTERM])
     registry, during = Registry(), list[int]()
 
@@ -148,8 +153,9 @@ NO_THREADS = """
 @pytest.mark.parametrize("threads", ["", NO_THREADS], ids=["", "no threads"])
 def test_what_is_being_made_for_ever_does_not_keep_a_signal_from_killing(threads: str) -> None:
     body = f"""
-    asgi_mpclean._cpython.is_making_something = lambda: True
-    asgi_mpclean._signals.PAUSES = 3
+    from asgi_mpclean._shutdown.signals import handler
+    handler.is_making_something = lambda: True
+    handler.PAUSES = 3
     mail()
     {threads}
     """
@@ -181,12 +187,12 @@ def test_where_processes_cannot_be_looked_at_no_server_is_a_worker(
         raise OSError
 
     monkeypatch.setattr(Path, "read_text", fail)
-    assert not _restart._is_forked_worker()
+    assert not _is_forked_worker()
 
 
 def test_a_server_without_listeners_is_told_at_once() -> None:
     server = types.SimpleNamespace(should_exit=False)
-    _restart._stop(server)
+    _stop(server)
     assert server.should_exit
 
 
@@ -194,17 +200,15 @@ def test_an_app_that_waits_for_ever_is_cleaned_up_after_each_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     waits = itertools.chain([True, False], itertools.cycle([True]))
-    monkeypatch.setattr(_cpython, "is_waiting_for_end", lambda _event_loop: next(waits))
+    monkeypatch.setattr(waiting, "is_waiting_for_end", lambda _event_loop: next(waits))
     given: list[float] = []
-    overseer = _overseer.Overseer(0.2, given.append)
+    overseer = Watchdog(0.2, given.append)
     assert eventually(lambda: len(given) >= 2, 10)
     overseer.stop()
-    assert given[:2] == [pytest.approx(0.2 * (1 - _workers.TERMINATE_AT))] * 2
+    assert given[:2] == [pytest.approx(0.2 * (1 - TERMINATE_AT))] * 2
 
 
-def test_who_insists_hurries_the_clean_up_of_another_thread(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_who_insists_hurries_the_clean_up_of_another_thread() -> None:
     registry = Registry()
     ready = registry.register(SPAWN.Event())
     worker = registry.register(SPAWN.Process(target=workers.ignore_sigterm, args=(ready,)))
@@ -212,10 +216,9 @@ def test_who_insists_hurries_the_clean_up_of_another_thread(
     assert ready.wait(20)
     cleaner = threading.Thread(target=registry.clean, kwargs={"timeout": 30})
     cleaner.start()
-    assert eventually(lambda: _shutdown._running is not None, 10)
+    assert eventually(lambda: STATE.running is not None, 10)
     began = time.monotonic()
-    monkeypatch.setattr(_signals, "_insists", True)
-    Registry().clean(timeout=30)
+    clean_up(Request("SIGINT", 30, Registry(), insists=True))
     cleaner.join(30)
     registry.clean()
     assert worker.exitcode == -signal.SIGKILL
@@ -227,11 +230,11 @@ def test_a_server_that_ends_without_a_word_keeps_what_nobody_registered(
 ) -> None:
     queue = SPAWN.Queue()
     monkeypatch.setattr(multiprocessing, "parent_process", object)
-    monkeypatch.setattr(_shutdown, "_kept", [])
-    _shutdown.keep_until_exit()
-    assert queue in _shutdown._kept
+    monkeypatch.setattr(STATE, "kept", [])
+    keep_until_exit()
+    assert queue in STATE.kept
     queue.close()
-    _cpython.unlink(_cpython.Snapshot().claim(_cpython.semaphore_names_of(queue)))
+    unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
 def test_a_daemon_thread_leaves_the_exit_functions_to_the_main_thread(
@@ -239,11 +242,11 @@ def test_a_daemon_thread_leaves_the_exit_functions_to_the_main_thread(
 ) -> None:
     registry, got = Registry(), list[int]()
     filled(registry, got.append)
-    monkeypatch.setattr(_shutdown, "is_left_to_main_thread", lambda: True)
-    monkeypatch.setattr(_shutdown, "REPORTING", 0.0)
-    monkeypatch.setattr(_shutdown, "_policy", _shutdown.Policy(timeout=0.1))
+    monkeypatch.setattr(triggers, "is_left_to_main_thread", lambda: True)
+    monkeypatch.setattr(triggers, "REPORTING_SECONDS", 0.0)
+    monkeypatch.setattr(STATE, "policy", Policy(timeout=0.1))
     began = time.monotonic()
-    _shutdown._at_exit()
+    _at_exit()
     assert (got, time.monotonic() - began >= 0.1) == ([], True)
     monkeypatch.undo()
     assert registry.clean().delivered == 1
@@ -251,8 +254,8 @@ def test_a_daemon_thread_leaves_the_exit_functions_to_the_main_thread(
 
 @pytest.mark.parametrize("discover", [True, False])
 def test_a_lifespan_that_is_told_of_its_end_twice_is_watched_once(discover: bool) -> None:
-    options = _options.Options(Registry(), 5.0, (), discover, None)
-    session = _session.Session(options)
+    options = Options(Registry(), 5.0, (), discover, None)
+    session = Session(options)
     threads = threading.active_count()
     for _ in range(2):
         session.is_stopping()
@@ -262,17 +265,11 @@ def test_a_lifespan_that_is_told_of_its_end_twice_is_watched_once(discover: bool
 
 
 def test_who_insists_when_time_is_nearly_over_takes_none_of_it() -> None:
-    plan = _plan.Plan(
-        [],
-        trigger="test",
-        start=time.monotonic(),
-        timeout=1.0,
-        discover=False,
-        going_away=False,
-    )
-    before = plan._workers_time
-    plan.hurry()
-    assert plan._workers_time == before
+    request = Request("test", 1.0)
+    workers_end = WorkersEnd(Closers(request), request.timeout, discover=False)
+    before = workers_end._time
+    workers_end.hurry()
+    assert workers_end._time == before
 
 
 # Workers ----------------------------------------------------------------------------------------
@@ -284,12 +281,12 @@ def test_a_worker_whose_parent_is_gone_ends_itself(
 ) -> None:
     killed: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _pid, signum: killed.append(signum))
-    monkeypatch.setattr(_descendants, "GRACE", 0)
+    monkeypatch.setattr(parent, "GRACE_SECONDS", 0)
     reader, writer = SPAWN.Pipe(duplex=False)
     with reader, writer:
         if pipe_ready:
             writer.send(None)
-        _descendants._wait_for_parent(reader, None if pipe_ready else -1)
+        _wait_for_parent(reader, None if pipe_ready else -1)
     assert killed == [signal.SIGTERM, signal.SIGKILL]
 
 
@@ -303,8 +300,8 @@ def test_who_has_no_parent_waits_for_none() -> None:
 
 def test_the_end_of_a_worker_is_sent_to_nobody() -> None:
     """A worker of an executor would take it for the outcome of a job, and live on."""
-    ended = _process.TerminatedError()
-    with pytest.raises(_process.TerminatedError):
+    ended = TerminatedError()
+    with pytest.raises(TerminatedError):
         pickle.dumps(ended)
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         assert threads.submit(pickle.dumps, ended).result(20)
@@ -312,7 +309,7 @@ def test_the_end_of_a_worker_is_sent_to_nobody() -> None:
 
 def test_what_else_is_raised_in_a_destructor_is_printed_as_ever() -> None:
     printed: list[Any] = []
-    send_again = _process._SendAgain(printed.append)
+    send_again = _SendAgain(printed.append)
     lost = types.SimpleNamespace(exc_type=ValueError)
     send_again(lost)
     assert printed == [lost]
@@ -320,8 +317,8 @@ def test_what_else_is_raised_in_a_destructor_is_printed_as_ever() -> None:
 
 def test_a_handler_that_is_not_pythons_is_not_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     found = signal.getsignal(signal.SIGUSR1)
-    monkeypatch.setattr(_process, "_found", {signal.SIGUSR1: None})
-    _process.give_signals_back()
+    monkeypatch.setattr(worker_signals._worker, "found", {signal.SIGUSR1: None})
+    give_handlers_back()
     assert signal.getsignal(signal.SIGUSR1) == found
 
 
@@ -334,7 +331,7 @@ def test_semaphores_of_others_are_not_taken_for_a_workers_own() -> None:
     worker.start()
     try:
         assert ready.wait(20)
-        assert "/mpclean-other" not in _workers.semaphores_of_process(worker.pid)
+        assert "/mpclean-other" not in semaphores_of_process(worker.pid)
     finally:
         other.unlink()
         registry.clean()

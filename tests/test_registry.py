@@ -17,7 +17,9 @@ import pytest
 import workers
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _cpython, _registry
+from asgi_mpclean import Registry
+from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._registry.registry import PRUNE_AT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +191,7 @@ def test_a_with_block_cleans_at_its_end() -> None:
     with Registry() as registry:
         lock = registry.register(SPAWN.Lock())
     assert lock not in registry
-    assert not set(_cpython.semaphore_names_of(lock)) & _cpython.Snapshot().names
+    assert not set(semaphore_names_of(lock)) & Snapshot().names
 
 
 def test_registering_during_a_clean_up_is_refused_and_the_resource_closed() -> None:
@@ -212,9 +214,9 @@ def test_registering_during_a_clean_up_is_refused_and_the_resource_closed() -> N
     assert all("while a clean-up is under way; it was closed" in str(error) for error in errors)
     with pytest.raises(ValueError, match="closed"):
         late[0].put(1)
-    names = {name for resource in late for name in _cpython.semaphore_names_of(resource)}
+    names = {name for resource in late for name in semaphore_names_of(resource)}
     assert len(names) == 4
-    assert not names & _cpython.Snapshot().names
+    assert not names & Snapshot().names
     registry.register(SPAWN.Lock())  # Afterwards it is open again.
     assert registry.clean().semaphores == 1
 
@@ -299,8 +301,8 @@ def test_what_another_process_made_is_not_unlinked_when_it_comes_too_late(method
     assert answers.poll(20)
     assert "it was closed" in answers.recv()
     worker.join(20)
-    names = _cpython.semaphore_names_of(lock)
-    assert _cpython.unlink(_cpython.Snapshot().claim(names)) == 1
+    names = semaphore_names_of(lock)
+    assert unlink_semaphores(Snapshot().claim(names)) == 1
 
 
 def test_default_names_are_what_a_person_recognises() -> None:
@@ -321,11 +323,11 @@ def test_default_names_are_what_a_person_recognises() -> None:
 
 def test_a_script_that_registers_for_ever_does_not_grow_for_ever() -> None:
     registry = Registry()
-    for _ in range(4 * _registry.PRUNE_AT):
+    for _ in range(4 * PRUNE_AT):
         registry.register(SPAWN.Lock())
     gc.collect()
-    assert len(registry) <= 2 * _registry.PRUNE_AT
-    held = [registry.register(SPAWN.Lock()) for _ in range(3 * _registry.PRUNE_AT)]
+    assert len(registry) <= 2 * PRUNE_AT
+    held = [registry.register(SPAWN.Lock()) for _ in range(3 * PRUNE_AT)]
     assert all(lock in registry for lock in held)
     registry.clean()
 
@@ -334,7 +336,7 @@ def test_pruning_keeps_a_queue_with_something_in_it() -> None:
     registry = Registry()
     got: list[int] = []
     registry.register(SPAWN.Queue(), on_item=got.append).put(1)
-    for _ in range(2 * _registry.PRUNE_AT):
+    for _ in range(2 * PRUNE_AT):
         registry.register(SPAWN.SimpleQueue())
         registry.register(SPAWN.Process(target=print))
     registry.clean()

@@ -175,9 +175,10 @@ def test_a_script_whose_pipe_is_full_ends() -> None:
     body = """
     queue = asgi_mpclean.register(ctx.Queue(), on_item=got.append)
     for number in range(2000): queue.put(b"x" * 1024)
-    atexit.unregister(asgi_mpclean._shutdown._at_exit)
+    from asgi_mpclean._shutdown.triggers import _at_exit
+    atexit.unregister(_at_exit)
     atexit.register(lambda: say(len(got)))
-    atexit.register(asgi_mpclean._shutdown._at_exit)
+    atexit.register(_at_exit)
     """
     assert Script(body).end() == (0, ["2000"])
 
@@ -201,7 +202,8 @@ def test_a_daemon_thread_that_cleans_while_python_ends_does_not_hang_it(moment: 
     ready = ctx.Event()
     asgi_mpclean.Process(target=workers.sleep, args=(ready,), ctx=ctx).start()
     ready.wait()
-    asgi_mpclean._shutdown.set_policy(asgi_mpclean._shutdown.Policy(timeout=2))
+    from asgi_mpclean._shutdown.state import Policy, set_policy
+    set_policy(Policy(timeout=2))
     def clean():
         if MOMENT == "after":
             threading.main_thread().join()

@@ -20,8 +20,9 @@ def test_sigterm_ends_a_worker_by_fork_unless_that_handles_it(
 ) -> None:
     """The handler of the server that it has inherited would do nothing."""
     body = f"""
+    from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("parent"))
-    watch = asgi_mpclean._signals.Watch(print)
+    watch = Watch(print)
     watch.chain([signal.SIGTERM])
     fork = multiprocessing.get_context("fork")
     ready = fork.Event()
@@ -43,6 +44,7 @@ def test_sigterm_ends_a_worker_by_fork_unless_that_handles_it(
 
 def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
     body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
     queue = mail()
     pid = os.fork()
     if pid == 0:
@@ -56,8 +58,9 @@ def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
 
 def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
     body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    watch = asgi_mpclean._signals.Watch(lambda name: say("clean", name))
+    watch = Watch(lambda name: say("clean", name))
     watch.chain([signal.SIGTERM])
     pid = os.fork()
     if pid == 0:
@@ -74,13 +77,15 @@ def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
         "",
         (
             'signal.signal(signal.SIGTERM, lambda *_: say("server")); '
-            "asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])"
+            "from asgi_mpclean._shutdown.signals.watch import Watch; "
+            "Watch(print).chain([signal.SIGTERM])"
         ),
     ],
     ids=["guarded", "chained"],
 )
 def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost(handle: str) -> None:
     body = f"""
+    from asgi_mpclean._shutdown.signals.watch import Watch
     queue = mail()
     {handle}
     fork = multiprocessing.get_context("fork")
@@ -100,8 +105,9 @@ def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost(handle: st
 
 def test_a_signal_before_a_forked_child_is_known_to_be_a_worker_is_not_lost() -> None:
     body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    Watch(print).chain([signal.SIGTERM])
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
     child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     child.start()
@@ -113,8 +119,9 @@ def test_a_signal_before_a_forked_child_is_known_to_be_a_worker_is_not_lost() ->
 
 def test_what_a_process_survived_does_not_kill_a_worker_that_it_forks_later() -> None:
     body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    Watch(print).chain([signal.SIGTERM])
     pid = os.fork()
     if pid == 0:
         signal.raise_signal(signal.SIGTERM)
@@ -130,10 +137,11 @@ def test_what_a_process_survived_does_not_kill_a_worker_that_it_forks_later() ->
 
 def test_without_a_look_at_forked_workers_their_handler_ends_them() -> None:
     body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    asgi_mpclean._signals.Watch(print).chain([signal.SIGTERM])
+    Watch(print).chain([signal.SIGTERM])
     hooks = multiprocessing.util._afterfork_registry
-    for key in [key for key in hooks if hooks[key] is asgi_mpclean._signals._fork]:
+    for key in [key for key in hooks if hooks[key] is asgi_mpclean._shutdown.signals.fork._fork]:
         del hooks[key]
     fork = multiprocessing.get_context("fork")
     ready = fork.Event()

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import workers
 
-from asgi_mpclean import Registry, _descendants
+from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
+from asgi_mpclean._worker.tree import _stat, descendants, living
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /
 
 def is_alive(pid: int) -> bool:
     """Tell whether there is such a process; a zombie is none."""
-    fields = _descendants._stat(pid)
+    fields = _stat(pid)
     return bool(fields) and fields[0] not in b"ZX"
 
 
@@ -91,13 +92,13 @@ def test_workers_end_within_a_second_of_their_parent(
 def test_only_descendants_are_found() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        found = {pid for pid, _ in _descendants.descendants(os.getpid())}
+        found = {pid for pid, _ in descendants(os.getpid())}
         assert child.pid in found
         assert os.getppid() not in found
-        assert _descendants.descendants(child.pid) == set()
-        assert _descendants.living({(child.pid, b"another time")}) == set()
+        assert descendants(child.pid) == set()
+        assert living({(child.pid, b"another time")}) == set()
     finally:
         child.kill()
         child.wait(10)
-    assert _descendants.descendants(None) == set()
-    assert _descendants.descendants(os.getppid()) == set()  # As if a pid were used again.
+    assert descendants(None) == set()
+    assert descendants(os.getppid()) == set()  # As if a pid were used again.

@@ -20,7 +20,9 @@ import workers
 from desk import Desk
 
 import asgi_mpclean
-from asgi_mpclean import Process, Registry, _descendants, _workers
+from asgi_mpclean import Process, Registry
+from asgi_mpclean._resources.worker import cpu_seconds
+from asgi_mpclean._worker.tree import of_fork_server
 
 if TYPE_CHECKING:
     from asgi_mpclean import CleanupReport
@@ -71,7 +73,7 @@ def test_a_worker_that_computes_is_not_taken_for_idle() -> None:
     report = registry.clean(timeout=20)
     assert got == ["done"]
     assert (report.joined, report.forced) == (1, 0)
-    assert _workers.cpu_seconds(-1) == 0
+    assert cpu_seconds(-1) == 0
 
 
 def test_a_worker_that_ignores_sigterm_is_killed(caplog: pytest.LogCaptureFixture) -> None:
@@ -340,9 +342,9 @@ def test_a_worker_outlives_its_fork_server(stubborn: bool, registered: bool) -> 
     server: Any = multiprocessing.forkserver._forkserver
     os.kill(server._forkserver_pid, signal.SIGTERM)
     assert multiprocessing.connection.wait([worker.sentinel], 20)
-    assert _descendants.of_fork_server(worker.pid)
+    assert of_fork_server(worker.pid)
     report = registry.clean(timeout=2, discover=True)
     assert worker.exitcode == 255
-    assert not _descendants.of_fork_server(worker.pid)
+    assert not of_fork_server(worker.pid)
     assert report.forced == stubborn
     assert got == ([] if stubborn else list(range(1, 300)))

@@ -1,34 +1,11 @@
-"""Which private names there are in this Python, checked once, at import."""
+"""Which private names this Python has: each is looked for once, when it is first needed."""
 
 from __future__ import annotations
 
-import atexit
-import concurrent.futures
-import concurrent.futures.process
 import enum
-import multiprocessing
-import multiprocessing.connection
-import multiprocessing.forkserver
-import multiprocessing.managers
-import multiprocessing.pool
-import multiprocessing.process
-import multiprocessing.queues
-import multiprocessing.resource_tracker
-import multiprocessing.shared_memory
-import multiprocessing.synchronize
-import multiprocessing.util
-import signal
 import sys
-import threading
-from typing import Any
 
-_forkserver: Any = multiprocessing.forkserver
-_queues: Any = multiprocessing.queues
-_sync: Any = multiprocessing.synchronize
-_util: Any = multiprocessing.util
-_process: Any = multiprocessing.process
-_tracker: Any = multiprocessing.resource_tracker
-c_signal: Any = sys.modules.get("_signal", signal)
+from .loaded import find
 
 
 class Feature(str, enum.Enum):
@@ -43,7 +20,6 @@ class Feature(str, enum.Enum):
     CHILDREN = "know which process object is a child of whom"
     FRAMES = "know which threads wait in a queue"
     JOINERS = "wake who waits in JoinableQueue.join"
-    HANDLERS = "look at signal handlers without a detour"
     BOOTSTRAP = "prepare a child before its code runs"
     POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
     EXECUTORS = "watch the workers of an executor"
@@ -52,107 +28,80 @@ class Feature(str, enum.Enum):
     JOINING = "run something before Python waits for threads and executors, and know that it does"
     EXIT = "run what is left to be run at exit, before a signal kills"
     FORKED_WORKERS = "know a worker by fork from any other fork, before its code runs"
-    HELPERS = "end the resource tracker, the fork server and their folder"
+    HELPERS = "end the resource tracker, and remove the folder of multiprocessing"
+    FORK_SERVER = "end the fork server"
 
 
-NAMES: dict[Feature, tuple[tuple[object, str], ...]] = {
-    Feature.BACKLOG: ((_queues.Queue, "_buffer"), (_queues, "_sentinel")),
-    Feature.PIPE: (
-        (_queues.Queue, "_reader"),
-        (_queues.Queue, "_writer"),
-        (_queues.Queue, "_rlock"),
-        (_queues.Queue, "_wlock"),
-        (_queues.Queue, "_sem"),
-        (_queues.Queue, "_maxsize"),
-        (_queues.Queue, "_opid"),
-        (_queues.SimpleQueue, "_reader"),
-        (_queues.SimpleQueue, "_writer"),
-        (_queues.SimpleQueue, "_rlock"),
-        (multiprocessing.connection.Connection, "_handle"),
-    ),
-    Feature.FEEDER: (
-        (_queues.Queue, "_thread"),
-        (_queues.Queue, "_jointhread"),
-        (_queues.Queue, "_close"),
-        (_queues.Queue, "_closed"),
-        (_queues.Queue, "_notempty"),
-        (threading.Condition, "_waiters"),
-        (_util, "_finalizer_registry"),
-        (_util.Finalize, "_key"),
-    ),
-    Feature.SEMAPHORES: (
-        (_util, "_finalizer_registry"),
-        (_util.Finalize, "_callback"),
-        (_util.Finalize, "_args"),
-        (_util.Finalize, "_pid"),
-        (_util.Finalize, "_key"),
-        (_util.Finalize, "_weakref"),
-        (_sync.SemLock, "_semlock"),
-        (_sync.SemLock, "_cleanup"),
-    ),
-    Feature.TRACKER: (
-        (_tracker, "_resource_tracker"),
-        (_tracker.ResourceTracker, "_fd"),
-        (_tracker.ResourceTracker, "_pid"),
-    ),
-    Feature.DISCOVERY: (
-        (_util, "_afterfork_registry"),
-        (_queues.Queue, "_finalize_join"),
-        (threading.Thread, "_args"),
-    ),
-    Feature.CHILDREN: ((_process, "_children"), (_process.BaseProcess, "_parent_pid")),
-    Feature.FRAMES: ((sys, "_current_frames"), (threading, "_active")),
-    Feature.JOINERS: (
-        (_queues.JoinableQueue, "_cond"),
-        (_sync.Condition, "_sleeping_count"),
-        (_sync.Condition, "_wait_semaphore"),
-    ),
-    Feature.HANDLERS: ((c_signal, "getsignal"), (c_signal, "signal")),
-    Feature.BOOTSTRAP: (
-        (_process.BaseProcess, "_bootstrap"),
-        (_process.BaseProcess, "_Popen"),
-        (multiprocessing.Process, "_start_method"),
-    ),
-    Feature.POOLS: (
-        (multiprocessing.pool.Pool, "_pool"),
-        (multiprocessing.pool.Pool, "_inqueue"),
-        (multiprocessing.pool.Pool, "_outqueue"),
-        (multiprocessing.pool.Pool, "_worker_handler"),
-        (multiprocessing.pool.Pool, "_terminate"),
-    ),
-    Feature.EXECUTORS: (
-        (concurrent.futures.ProcessPoolExecutor, "_processes"),
-        (concurrent.futures.ProcessPoolExecutor, "_pending_work_items"),
-        (concurrent.futures.ProcessPoolExecutor, "_call_queue"),
-        (concurrent.futures.ProcessPoolExecutor, "_broken"),
-        (concurrent.futures.ProcessPoolExecutor, "_shutdown_thread"),
-        (concurrent.futures.ProcessPoolExecutor, "_shutdown_lock"),
-        (concurrent.futures.ProcessPoolExecutor, "_cancel_pending_futures"),
-        (concurrent.futures.ProcessPoolExecutor, "_executor_manager_thread"),
-        (concurrent.futures.ProcessPoolExecutor, "_executor_manager_thread_wakeup"),
-        (concurrent.futures.process, "_threads_wakeups"),
-    ),
-    Feature.MANAGERS: ((multiprocessing.managers.BaseManager, "_process"),),
-    Feature.SHARED_MEMORY: (
-        (multiprocessing.shared_memory.SharedMemory, "_fd"),
-        (multiprocessing.shared_memory.SharedMemory, "_flags"),
-        (multiprocessing.shared_memory.SharedMemory, "_name"),
-    ),
-    Feature.JOINING: ((threading, "_register_atexit"), (threading, "_shutdown")),
-    Feature.EXIT: ((atexit, "_run_exitfuncs"), (_util, "_run_finalizers")),
+# For each feature the private names, by the module, or the class of it, that has them.
+NAMES: dict[Feature, dict[str, str]] = {
+    Feature.BACKLOG: {
+        "multiprocessing.queues:Queue": "_buffer",
+        "multiprocessing.queues": "_sentinel",
+    },
+    Feature.PIPE: {
+        "multiprocessing.queues:Queue": "_reader _writer _rlock _wlock _sem _maxsize _opid",
+        "multiprocessing.queues:SimpleQueue": "_reader _writer _rlock",
+        "multiprocessing.connection:Connection": "_handle",
+    },
+    Feature.FEEDER: {
+        "multiprocessing.queues:Queue": "_thread _jointhread _close _closed _notempty",
+        "threading:Condition": "_waiters",
+        "multiprocessing.util": "_finalizer_registry",
+        "multiprocessing.util:Finalize": "_key",
+    },
+    Feature.SEMAPHORES: {
+        "multiprocessing.util": "_finalizer_registry",
+        "multiprocessing.util:Finalize": "_callback _args _pid _key _weakref",
+        "multiprocessing.synchronize:SemLock": "_semlock _cleanup",
+    },
+    Feature.TRACKER: {
+        "multiprocessing.resource_tracker": "_resource_tracker",
+        "multiprocessing.resource_tracker:ResourceTracker": "_fd _pid",
+    },
+    Feature.DISCOVERY: {
+        "multiprocessing.util": "_afterfork_registry",
+        "multiprocessing.queues:Queue": "_finalize_join",
+        "threading:Thread": "_args",
+    },
+    Feature.CHILDREN: {
+        "multiprocessing.process": "_children",
+        "multiprocessing.process:BaseProcess": "_parent_pid",
+    },
+    Feature.FRAMES: {"sys": "_current_frames", "threading": "_active"},
+    Feature.JOINERS: {
+        "multiprocessing.queues:JoinableQueue": "_cond",
+        "multiprocessing.synchronize:Condition": "_sleeping_count _wait_semaphore",
+    },
+    Feature.BOOTSTRAP: {
+        "multiprocessing.process:BaseProcess": "_bootstrap _Popen",
+        "multiprocessing.context:Process": "_start_method",
+    },
+    Feature.POOLS: {
+        "multiprocessing.pool:Pool": "_pool _inqueue _outqueue _worker_handler _terminate",
+    },
+    Feature.EXECUTORS: {
+        "concurrent.futures.process:ProcessPoolExecutor": (
+            "_processes _pending_work_items _call_queue _broken _shutdown_thread _shutdown_lock "
+            "_cancel_pending_futures _executor_manager_thread _executor_manager_thread_wakeup"
+        ),
+        "concurrent.futures.process": "_threads_wakeups",
+    },
+    Feature.MANAGERS: {"multiprocessing.managers:BaseManager": "_process"},
+    Feature.SHARED_MEMORY: {"multiprocessing.shared_memory:SharedMemory": "_fd _flags _name"},
+    Feature.JOINING: {"threading": "_register_atexit _shutdown"},
+    Feature.EXIT: {"atexit": "_run_exitfuncs", "multiprocessing.util": "_run_finalizers"},
     # Without an underscore, but in no documentation.
-    Feature.FORKED_WORKERS: ((_util, "register_after_fork"),),
-    Feature.HELPERS: (
-        (_forkserver, "_forkserver"),
-        (_forkserver.ForkServer, "_forkserver_alive_fd"),
-        (_forkserver.ForkServer, "_forkserver_pid"),
-        (_tracker, "_resource_tracker"),
-        (_tracker.ResourceTracker, "_fd"),
-        (_tracker.ResourceTracker, "_pid"),
-        (_util, "_finalizer_registry"),
-        (_util, "_remove_temp_dir"),
-        (_util.Finalize, "_callback"),
-    ),
+    Feature.FORKED_WORKERS: {"multiprocessing.util": "register_after_fork"},
+    Feature.HELPERS: {
+        "multiprocessing.resource_tracker": "_resource_tracker",
+        "multiprocessing.resource_tracker:ResourceTracker": "_fd _pid",
+        "multiprocessing.util": "_finalizer_registry _remove_temp_dir",
+        "multiprocessing.util:Finalize": "_callback",
+    },
+    Feature.FORK_SERVER: {
+        "multiprocessing.forkserver": "_forkserver",
+        "multiprocessing.forkserver:ForkServer": "_forkserver_alive_fd _forkserver_pid",
+    },
 }
 
 
@@ -164,16 +113,39 @@ def has_name(owner: object, name: str) -> bool:
     return any(code is not None and name in code.co_names for code in codes)
 
 
-def available_features() -> set[Feature]:
-    """Return the features whose private names are all there."""
-    found = {
-        feature
-        for feature, names in NAMES.items()
-        if all(has_name(owner, name) for owner, name in names)
-    }
-    if sys.platform == "win32":  # It has no named semaphores to unlink.
-        found -= {Feature.SEMAPHORES, Feature.TRACKER}
-    return found
+def is_complete(feature: Feature) -> bool | None:
+    """Tell whether all names of a feature are there; None while one of its modules is not."""
+    # Windows has no named semaphores to unlink.
+    if sys.platform == "win32" and feature in {Feature.SEMAPHORES, Feature.TRACKER}:
+        return False
+    names = [(find(path), name) for path, row in NAMES[feature].items() for name in row.split()]
+    if any(owner is None for owner, _ in names):
+        return None
+    return all(has_name(owner, name) for owner, name in names)
 
 
-AVAILABLE = available_features()
+class Features:
+    """The features that this Python has, used as a set: `Feature.PIPE in AVAILABLE`."""
+
+    def __init__(self) -> None:
+        self._known: dict[Feature, bool] = {}
+
+    def __contains__(self, feature: Feature) -> bool:
+        known = self._known.get(feature)
+        if known is None:
+            known = is_complete(feature)
+            if known is None:  # Nothing that the feature is about has been made yet.
+                return False
+            self._known[feature] = known
+        return known
+
+    def discard(self, feature: Feature) -> None:
+        """Do without a feature."""
+        self._known[feature] = False
+
+    def add(self, feature: Feature) -> None:
+        """Look for the names of a feature once more."""
+        self._known.pop(feature, None)
+
+
+AVAILABLE = Features()

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing.process
-import multiprocessing.shared_memory
-import multiprocessing.synchronize
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import loaded
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _START: Any = multiprocessing.process.BaseProcess.start
-_MAKERS: Any = (
-    multiprocessing.synchronize.SemLock.__init__,
-    multiprocessing.shared_memory.SharedMemory.__init__,
-    _START,
-)
-_CODES = {getattr(maker, "__code__", None) for maker in _MAKERS}
 
 
 def is_making_something() -> bool:
@@ -28,14 +21,24 @@ def is_making_something() -> bool:
 
     Whoever ends the process at such a moment leaves that behind.
     """
-    if not {Feature.FRAMES, Feature.CHILDREN} <= AVAILABLE:
+    if Feature.FRAMES not in AVAILABLE or Feature.CHILDREN not in AVAILABLE:
         return False
-    return any(map(_is_inside_maker, sys._current_frames().values()))
+    makers = _makers()
+    return any(_is_inside(frame, makers) for frame in sys._current_frames().values())
 
 
-def _is_inside_maker(frame: FrameType | None) -> bool:
+def _makers() -> set[Any]:
+    codes = {_START.__code__}
+    if loaded.synchronize:
+        codes.add(loaded.synchronize.SemLock.__init__.__code__)
+    if loaded.shared_memory:
+        codes.add(loaded.shared_memory.SharedMemory.__init__.__code__)
+    return codes
+
+
+def _is_inside(frame: FrameType | None, makers: set[Any]) -> bool:
     while frame is not None:
-        if frame.f_code in _CODES and not _is_of_parent(frame):
+        if frame.f_code in makers and not _is_of_parent(frame):
             return True
         frame = frame.f_back
     return False

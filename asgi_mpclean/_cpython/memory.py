@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import multiprocessing.shared_memory
 import os
 import re
 import weakref
 from pathlib import Path
 from typing import Any
 
-from . import semaphores
+from . import loaded
 from .features import AVAILABLE, Feature
+from .fork import was_forked
+from .tracker import unregister
 
 try:
     import _posixshmem  # type: ignore[import-not-found]  # no stub
@@ -22,7 +23,6 @@ except ImportError:  # pragma: no cover - Windows frees it with its last user
 # Something in the folder where Linux keeps it that is no semaphore, and not the arena of a Value or
 # an Array, which has no name any more.
 OTHER_MAPPING = re.compile("/dev/shm/(?!sem[.]|pym-)")  # noqa: S108 - only looked for
-SHARED_MEMORY = multiprocessing.shared_memory.SharedMemory
 # The names that Python itself makes up; nobody else comes to one of them by chance.
 RANDOM_NAME = re.compile(r"/?psm_[0-9a-f]{8}")
 
@@ -101,7 +101,7 @@ def unlink_shared_memory(block: Any) -> bool:
         found = False
     if is_tracked(block):
         # Whoever was quicker may have told the tracker or not.
-        semaphores.unregister([block._name], "shared_memory", known=found)
+        unregister([block._name], "shared_memory", known=found)
     return found
 
 
@@ -118,9 +118,10 @@ def shared_memory_made_here() -> list[Any]:
     closed before anybody has seen it open, by a name that anybody can use, is left to Python: it
     may have been unlinked as well, and the name be another's.
     """
-    if Feature.SHARED_MEMORY not in AVAILABLE or semaphores.was_forked() or not _is_any_mapped():
+    if Feature.SHARED_MEMORY not in AVAILABLE or was_forked() or not _is_any_mapped():
         return []
-    blocks = [thing for thing in gc.get_objects() if issubclass(type(thing), SHARED_MEMORY)]
+    made = loaded.shared_memory.SharedMemory
+    blocks = [thing for thing in gc.get_objects() if issubclass(type(thing), made)]
     blocks = [block for block in blocks if made_shared_memory(block) and is_tracked(block)]
     return [b for b in blocks if note_shared_memory(b) or RANDOM_NAME.fullmatch(b._name)]
 

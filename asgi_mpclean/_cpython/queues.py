@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing.connection
 import multiprocessing.queues
 import multiprocessing.reduction
 import multiprocessing.synchronize
 import multiprocessing.util
-import selectors
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
-from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 _queues: Any = multiprocessing.queues
 _sync: Any = multiprocessing.synchronize
-_threading: Any = threading
 _util: Any = multiprocessing.util
 
 
@@ -142,7 +138,7 @@ def is_closed(queue: Any) -> bool:
     return bool(getattr(getattr(queue, "_reader", None), "closed", False))
 
 
-def seal(queue: Any) -> None:
+def seal_queue(queue: Any) -> None:
     """Let `put` and `get` on `queue` raise ValueError from now on."""
     if hasattr(queue, "_closed"):
         queue._closed = True
@@ -166,7 +162,7 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
             _util._finalizer_registry.pop(finalizer._key, None)
 
 
-def close(queue: Any, wait: float) -> None:
+def close_queue(queue: Any, wait: float) -> None:
     """Close `queue` in this process; a feeder is told to close it and not waited for.
 
     Args:
@@ -176,7 +172,7 @@ def close(queue: Any, wait: float) -> None:
     if Feature.FEEDER not in AVAILABLE or Feature.BACKLOG not in AVAILABLE:
         queue.close()
         return
-    seal(queue)
+    seal_queue(queue)
     if feeder(queue) is None:
         close_pipe(queue)
         return
@@ -208,76 +204,6 @@ def wake_joiners(queue: Any) -> None:
         return
     while condition._sleeping_count.acquire(block=False):
         condition._wait_semaphore.release()
-
-
-def threads_in_get() -> dict[int, list[threading.Thread]]:
-    """Return the threads of this process that wait in the `get` of a queue, by the queue's id.
-
-    It takes no lock, unlike `threading.enumerate`: a signal handler may ask.
-    """
-    waiting: dict[int, list[threading.Thread]] = {}
-    for ident, frame in frames_of_other_threads():
-        caller: Any = frame
-        while caller is not None and caller.f_code.co_filename in _GET_FILES:
-            if caller.f_code.co_name == "get" and (thread := _threading._active.get(ident)):
-                waiting.setdefault(id(caller.f_locals.get("self")), []).append(thread)
-            caller = caller.f_back
-    return waiting
-
-
-_GET_FILES = frozenset(
-    module.__file__ for module in (multiprocessing.connection, multiprocessing.queues, selectors)
-)
-
-
-def queues_made_here() -> list[Any]:
-    """Return each Queue and JoinableQueue of this process, registered or not.
-
-    Also what is left of one that nobody refers to any more, while its feeder is at work: that would
-    be joined at the exit of the interpreter, be it blocked or not.
-    """
-    if Feature.DISCOVERY not in AVAILABLE:
-        return []
-    # A copy of the inner dict is atomic: another thread may be making a queue.
-    references = _util._afterfork_registry.data.copy()
-    things = [references[age]() for age in sorted(references)]
-    queues = [thing for thing in things if isinstance(thing, _queues.Queue)]
-    return queues + _unreferenced_queues({id(queue._thread) for queue in queues})
-
-
-class UnreferencedQueue:
-    """What the feeder thread keeps of a queue that has been garbage-collected.
-
-    Who made it is known by its lock, which the feeder keeps as well.
-    """
-
-    def __init__(self, thread: threading.Thread, joining: Any) -> None:
-        arguments = thread._args  # type: ignore[attr-defined]
-        self._buffer, self._notempty, _, self._wlock, reader_close, writer_close = arguments[:6]
-        self._reader, self._writer = reader_close.__self__, writer_close.__self__
-        self._rlock = None
-        self._thread, self._jointhread, self._close = thread, joining, None
-        self._closed = False
-
-
-def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:
-    if Feature.FEEDER not in AVAILABLE or Feature.SEMAPHORES not in AVAILABLE:
-        return []
-    found = []
-    for finalizer in list(_util._finalizer_registry.values()):
-        if finalizer._callback is not _queues.Queue._finalize_join:
-            continue
-        thread = finalizer._args[0]()
-        if thread is None or id(thread) in known_threads or not thread.is_alive():
-            continue
-        with contextlib.suppress(AttributeError, TypeError, ValueError):  # It has just ended.
-            found.append(UnreferencedQueue(thread, finalizer))
-    return found
-
-
-def belongs_to_executor(queue: Any) -> bool:
-    """Tell whether `queue` is the inside of a `ProcessPoolExecutor`, whose items are futures."""
-    return type(queue).__module__ == "concurrent.futures.process"
 
 
 loads: Callable[[Any], Any] = multiprocessing.reduction.ForkingPickler.loads

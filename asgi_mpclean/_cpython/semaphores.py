@@ -1,24 +1,22 @@
-"""Semaphores: who made them, how they are unlinked, what the resource tracker must hear."""
+"""Semaphores from inside: who made them, and how they are unlinked."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing.queues
-import multiprocessing.resource_tracker
 import multiprocessing.synchronize
 import multiprocessing.util
 import os
-import select
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .fork import PerProcess
+from .tracker import unregister
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
-_tracker: Any = multiprocessing.resource_tracker
 
 try:
     from _multiprocessing import (  # type: ignore[import-not-found]  # no stub
@@ -29,27 +27,21 @@ except ImportError:  # pragma: no cover - Windows has no named semaphores to unl
 
 # So many names go to the tracker at once, which forgets them while the next ones are unlinked.
 HANDFUL = 100
-# POSIX promises that a write of at most this many bytes to a pipe is not split.
-ATOMIC_WRITE = getattr(select, "PIPE_BUF", 512)
-
-# Objects made before the last fork: their place in the after-fork registry is below this mark.
-_inherited_below = 0
-_was_forked = False
 
 
-def note_fork() -> None:
-    """Remember, in a child that has just been forked, what it inherited."""
-    global _inherited_below, _was_forked  # noqa: PLW0603 - one mark for the process
-    _was_forked = True
-    _tracker_pids.clear()
-    if Feature.DISCOVERY in AVAILABLE:
-        keys = list(_util._afterfork_registry.data)
-        _inherited_below = max((key[0] for key in keys), default=-1) + 1
+class _Inheritance(PerProcess):
+    """Which objects were made before the last fork: their place in the after-fork registry."""
+
+    below: int
+
+    def reset(self, *, forked: bool) -> None:
+        self.below = 0
+        if forked and Feature.DISCOVERY in AVAILABLE:
+            keys = list(_util._afterfork_registry.data)
+            self.below = max((key[0] for key in keys), default=-1) + 1
 
 
-def was_forked() -> bool:
-    """Tell whether this process has inherited objects from another one."""
-    return _was_forked
+_inherited = _Inheritance()
 
 
 class Snapshot:
@@ -92,7 +84,7 @@ class Snapshot:
     def _objects_made_here(self) -> set[int]:
         if self._made_here is None:
             known = list(_util._afterfork_registry.data) if Feature.DISCOVERY in AVAILABLE else ()
-            self._made_here = {key[1] for key in known if key[0] >= _inherited_below}
+            self._made_here = {key[1] for key in known if key[0] >= _inherited.below}
         return self._made_here
 
     def claim(self, names: Iterable[str]) -> list[str]:
@@ -140,7 +132,7 @@ def semaphore_names_of(resource: Any) -> list[str]:
     return [name for name in map(_name, semaphores_of(resource)) if name is not None]
 
 
-def unlink(names: Sequence[str]) -> int:
+def unlink_semaphores(names: Sequence[str]) -> int:
     """Unlink semaphores and tell the resource tracker; returns how many were still there.
 
     Takes no lock, so that it may run in a signal handler: the tracker's own `unregister` can
@@ -160,53 +152,3 @@ def unlink(names: Sequence[str]) -> int:
         unlinked += len(done)
         unregister(done, "semaphore")
     return unlinked
-
-
-# The trackers that this process has had. One that died has been replaced by one that knows nothing.
-_tracker_pids: set[int] = set()
-
-
-def note_tracker() -> None:
-    """Remember which resource tracker hears of what is made now."""
-    pid = getattr(getattr(_tracker, "_resource_tracker", None), "_pid", None)
-    if pid is not None:
-        _tracker_pids.add(pid)
-
-
-def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
-    """Tell the resource tracker that nothing of these names is left to clean up.
-
-    Args:
-        names: What it is about.
-        kind: What that is, in the tracker's own words.
-        known: False if somebody may have told it already.
-    """
-    note_tracker()
-    fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
-    if Feature.TRACKER not in AVAILABLE:
-        for name in names:
-            with contextlib.suppress(Exception):  # Its errors differ from version to version.
-                multiprocessing.resource_tracker.unregister(name, kind)
-        return
-    if fd is None:
-        return
-    # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
-    known = known and len(_tracker_pids) <= 1
-    with contextlib.suppress(OSError):  # A tracker that is gone has nothing to forget.
-        if not known:
-            _tell(fd, "REGISTER", names, kind)
-        _tell(fd, "UNREGISTER", names, kind)
-
-
-def _tell(fd: int, command: str, names: list[str], kind: str) -> None:
-    """Write one line for each name, as many as are not split by the pipe at once."""
-    if not names:
-        return
-    lines = f"{command}:" + f":{kind}\n{command}:".join(names) + f":{kind}\n"
-    data = lines.encode()
-    if len(data) <= ATOMIC_WRITE or len(names) == 1:
-        os.write(fd, data)
-        return
-    half = len(names) // 2
-    _tell(fd, command, names[:half], kind)
-    _tell(fd, command, names[half:], kind)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import concurrent.futures.process
 import multiprocessing
-import multiprocessing.pool
-import multiprocessing.process
-import multiprocessing.queues
 import os
 from typing import TYPE_CHECKING, Any
 
 from .frames import frames_of_other_threads
+from .loaded import find
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _FOLDER = os.path.dirname(multiprocessing.__file__) + os.sep
 _EXECUTOR = concurrent.futures.process.__file__
-_WAITS: Any = (
-    multiprocessing.process.BaseProcess.join,
-    multiprocessing.queues.Queue.join_thread,
-    multiprocessing.queues.JoinableQueue.join,
-    multiprocessing.pool.Pool.join,
-    multiprocessing.pool.Pool.terminate,
-    multiprocessing.pool.Pool.__exit__,
-    concurrent.futures.ProcessPoolExecutor.shutdown,
-)
-_CODES = {wait.__code__ for wait in _WAITS}
+# What is called to wait for an end, by the class that has it.
+_WAITS = {
+    "multiprocessing.process:BaseProcess": "join",
+    "multiprocessing.queues:Queue": "join_thread",
+    "multiprocessing.queues:JoinableQueue": "join",
+    "multiprocessing.pool:Pool": "join terminate __exit__",
+    "concurrent.futures.process:ProcessPoolExecutor": "shutdown",
+}
 
 
 def is_waiting_for_end(event_loop: int) -> bool:
@@ -39,18 +34,28 @@ def is_waiting_for_end(event_loop: int) -> bool:
     Args:
         event_loop: The identifier of the thread that the event loop runs in.
     """
+    waits = _codes_of_waits()
     return any(
-        _is_inside(frame, anything=ident == event_loop)
+        _is_inside(frame, waits, anything=ident == event_loop)
         for ident, frame in frames_of_other_threads()
     )
 
 
-def _is_inside(frame: FrameType | None, *, anything: bool) -> bool:
+def _codes_of_waits() -> set[Any]:
+    return {
+        getattr(owner, name).__code__
+        for path, names in _WAITS.items()
+        if (owner := find(path)) is not None
+        for name in names.split()
+    }
+
+
+def _is_inside(frame: FrameType | None, waits: set[Any], *, anything: bool) -> bool:
     while frame is not None:
         if anything and _is_of_multiprocessing(frame):
             return True
         # A pool and an executor have threads that wait for their workers.
-        if frame.f_code in _CODES and not _is_of_multiprocessing(frame.f_back):
+        if frame.f_code in waits and not _is_of_multiprocessing(frame.f_back):
             return True
         frame = frame.f_back
     return False

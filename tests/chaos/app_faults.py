@@ -18,7 +18,8 @@ import peers
 from world import say, until
 
 import asgi_mpclean
-from asgi_mpclean import _cpython
+from asgi_mpclean._cpython.queues import feeder_is_idle
+from asgi_mpclean._cpython.semaphores import semaphore_names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +66,7 @@ def put_some(world: World, queue: Any, name: str, does: Callable[..., Any], *arg
             queue.put(Item(name, world.entered[name], does, *args))
             world.entered[name] += 1
             world.lossy[name] += does is raises
-    until(lambda: _cpython.feeder_is_idle(queue, 1))
+    until(lambda: feeder_is_idle(queue, 1))
 
 
 def unpickling_raises(world: World) -> None:
@@ -190,7 +191,7 @@ def semaphore_unlinked(world: World) -> None:
     """Somebody was quicker."""
     queue, lock = world.queue("unlinked"), asgi_mpclean.register(world.ctx.Lock())
     world.put(queue, "unlinked", world.rng.randrange(50))
-    for name in (*_cpython.semaphore_names_of(queue), *_cpython.semaphore_names_of(lock)):
+    for name in (*semaphore_names_of(queue), *semaphore_names_of(lock)):
         if world.rng.random() < 0.5:
             os.unlink(f"/dev/shm/sem.{name[1:]}")
 

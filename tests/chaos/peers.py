@@ -8,14 +8,14 @@ import signal
 import time
 from typing import Any
 
-from asgi_mpclean import _cpython
+from asgi_mpclean._cpython.queues import dumps, feeder_is_idle
 
 
 def write_through(queue: Any, name: str, numbers: range, size: int = 0) -> None:
     """Put items, and see to it that they are in the pipe."""
     for number in numbers:
         queue.put((name, number, b"x" * size))
-    while not _cpython.feeder_is_idle(queue, 1):
+    while not feeder_is_idle(queue, 1):
         time.sleep(0.001)
 
 
@@ -55,7 +55,7 @@ def hold(there: Any, *locks: Any) -> None:
 def be_in_mid_frame(there: Any, queue: Any, name: str, whole: int, size: int) -> None:
     """Write some items, and of one more a part, with the writers' lock held."""
     write_through(queue, name, range(whole))
-    frame = bytes(_cpython.dumps((name, whole, b"x" * 1000)))
+    frame = bytes(dumps((name, whole, b"x" * 1000)))
     frame = len(frame).to_bytes(4, "big") + frame
     queue._sem.acquire()  # As `put` counts it.
     queue._wlock.acquire()

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from world import say
 
 import asgi_mpclean
-from asgi_mpclean import Registry, _shutdown
+from asgi_mpclean import Registry
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,8 +61,13 @@ class Steps:
 
     def clean(self, *_: object) -> None:
         """Clean up; also as a signal's handler."""
-        _shutdown.clean_up(
-            self._registry, trigger="step", on_report=lambda report: say("REPORT", report.to_dict())
+        clean_up(
+            Request(
+                "step",
+                5.0,
+                self._registry,
+                on_report=lambda report: say("REPORT", report.to_dict()),
+            )
         )
 
     def run(self, step: int, signum: int) -> bool:

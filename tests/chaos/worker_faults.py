@@ -13,7 +13,8 @@ import peers
 from world import until
 
 import asgi_mpclean
-from asgi_mpclean import _cpython, _drain
+from asgi_mpclean._cpython.queues import dumps
+from asgi_mpclean._items.pipe import bytes_in_pipe
 
 if TYPE_CHECKING:
     from world import World
@@ -69,11 +70,11 @@ def killed_while_writing(world: World) -> None:
     queue = world.queue("random", kind="Queue")
     worker = world.worker(peers.write_for_ever, queue, "random")
     fd = queue._reader.fileno()
-    until(lambda: _drain.bytes_in_pipe(fd))
+    until(lambda: bytes_in_pipe(fd))
     world.kill(worker)
     worker.join()
-    length = len(bytes(_cpython.dumps(("random", 1000, b"x" * 100)))) + 4
-    whole, rest = divmod(_drain.bytes_in_pipe(fd), length)
+    length = len(bytes(dumps(("random", 1000, b"x" * 100)))) + 4
+    whole, rest = divmod(bytes_in_pipe(fd), length)
     world.entered["random"] += whole + bool(rest)
     world.lossy["random"] += bool(rest)
 

@@ -1,0 +1,163 @@
+"""What a server and an app say to each other during a lifespan, with us in between.
+
+The app has the conversation; what it leaves unsaid is said for it, and the clean-up comes between
+the app's own end and the server's hearing of it. Some servers, told to stop before they have
+started, skip the shutdown: then the app gets its own at once, and the server its answers after it.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .session import Session
+    from .wrapper import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("asgi_mpclean")
+
+# How often (seconds) it is looked whether a thread that ends the process has done so.
+EXIT_LOOK_SECONDS = 0.02
+
+
+class Stage(enum.Enum):
+    """How far the server and the app have come."""
+
+    NEW = "nothing has been said"
+    STARTING = "the server has asked the app to start"
+    STARTED = "the server has been told that the app has started"
+    STOPPED_EARLY = "the app has started, and been told to stop, and the server told nothing"
+    STOPPING = "the server has asked the app to stop"
+    STOPPED = "the server has been told that the app has stopped"
+    FAILED = "the server has been told that the app has failed"
+
+
+# What a message between the two makes of a stage; any other message changes nothing.
+TRANSITIONS = {
+    (Stage.NEW, "lifespan.startup"): Stage.STARTING,
+    (Stage.STARTING, "lifespan.startup.complete"): Stage.STARTED,
+    (Stage.STARTING, "lifespan.startup.failed"): Stage.FAILED,
+    (Stage.STOPPED_EARLY, "lifespan.startup.complete"): Stage.STARTED,
+    (Stage.STARTED, "lifespan.shutdown"): Stage.STOPPING,
+    (Stage.STARTED, "lifespan.shutdown.complete"): Stage.STOPPED,
+    (Stage.STARTED, "lifespan.shutdown.failed"): Stage.FAILED,
+    (Stage.STOPPING, "lifespan.shutdown.complete"): Stage.STOPPED,
+    (Stage.STOPPING, "lifespan.shutdown.failed"): Stage.FAILED,
+}
+
+
+class Conversation:
+    """One lifespan of an app.
+
+    Args:
+        app: The app.
+        scope: As the server gave it.
+        receive: The same.
+        send: The same.
+        session: Watches the signals, and cleans up.
+    """
+
+    def __init__(
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, session: Session
+    ) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._session = session
+        self._stage = Stage.NEW
+        self._app_received = False
+
+    async def run(self) -> None:
+        """Let the app have the conversation; then clean up and say what it left unsaid."""
+        try:
+            await self._run_app()
+            await self._answer_for_app()
+        finally:
+            await self._session.end()
+
+    async def _run_app(self) -> None:
+        try:
+            await self._app(self._scope, self._receive_for_app, self._send_from_app)
+        except Exception:
+            if self._app_received:
+                raise
+            logger.debug("the app knows no lifespan", exc_info=True)
+
+    async def _receive_for_app(self) -> Message:
+        self._app_received = True
+        if self._stage is Stage.STOPPED_EARLY:
+            message: Message = {"type": "lifespan.shutdown"}
+        else:
+            message = await self._hear()
+        if message["type"] == "lifespan.shutdown":
+            await self._begin_to_stop()
+        return message
+
+    async def _send_from_app(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "lifespan.startup.complete" and self._session.told_to_stop:
+            self._stage = Stage.STOPPED_EARLY
+            return
+        if kind == "lifespan.startup.complete":
+            self._session.has_started()
+        else:
+            await self._session.end()
+        if self._stage is Stage.STOPPED_EARLY:
+            await self._say("lifespan.startup.complete")
+            if kind == "lifespan.shutdown.complete":
+                return  # The server has not asked for it yet.
+        await self._say(kind, message)
+
+    async def _begin_to_stop(self) -> None:
+        # A thread may be ending the process, and the app with it: it must not be ended twice.
+        while self._session.is_ended_by_thread():  # noqa: ASYNC110 - it ends with the process
+            await anyio.sleep(EXIT_LOOK_SECONDS)
+        self._session.is_stopping()
+
+    async def _answer_for_app(self) -> None:
+        """Go on with the server where the app has left off."""
+        while self._stage in ANSWERS:
+            await ANSWERS[self._stage](self)
+
+    async def _hear(self) -> Message:
+        message = await self._receive()
+        self._move(message["type"])
+        return message
+
+    async def _say(self, kind: str, message: Message | None = None) -> None:
+        self._move(kind)
+        await self._send(message or {"type": kind})
+
+    def _move(self, kind: str) -> None:
+        self._stage = TRANSITIONS.get((self._stage, kind), self._stage)
+
+    async def _hear_only(self) -> None:
+        await self._hear()
+
+    async def _say_started(self) -> None:
+        await self._say("lifespan.startup.complete")
+
+    async def _say_stopped(self) -> None:
+        self._session.is_stopping()
+        await self._session.end()
+        await self._say("lifespan.shutdown.complete")
+
+    async def _end_early(self) -> None:
+        await self._session.end()
+        await self._say("lifespan.startup.complete")
+
+
+# What is done for an app that has ended, by the stage that it has left the conversation in.
+ANSWERS: dict[Stage, Callable[[Conversation], Awaitable[None]]] = {
+    Stage.NEW: Conversation._hear_only,  # noqa: SLF001 - its own table
+    Stage.STARTING: Conversation._say_started,  # noqa: SLF001
+    Stage.STARTED: Conversation._hear_only,  # noqa: SLF001
+    Stage.STOPPED_EARLY: Conversation._end_early,  # noqa: SLF001
+    Stage.STOPPING: Conversation._say_stopped,  # noqa: SLF001
+}

@@ -1,0 +1,119 @@
+"""The wrapper: an ASGI app around another, which cleans up when that has shut down."""
+
+from __future__ import annotations
+
+import sys
+
+from asgi_mpclean._registry.options import DEFAULT_SIGNALS
+from asgi_mpclean._shutdown import state
+
+from .options import Options
+
+TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+    from typing import Any
+
+    from asgi_mpclean._registry.registry import Registry
+    from asgi_mpclean._report import CleanupReport
+
+    Message = MutableMapping[str, Any]
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # Litestar and Quart have narrower types.
+
+
+class MPCleanLifespan:
+    """An ASGI app that cleans up after another when that has shut down.
+
+    Http and websocket scopes pass through untouched. An app that knows no lifespan is answered for.
+    The registry is `request.state.mpclean`, where the server supports lifespan state.
+
+    Args:
+        app: The ASGI app.
+        registry: What to clean up; by default the default registry, that of `register`.
+        timeout: Seconds that the clean-up may take, from the first trigger to its end.
+        signals: The signals to chain handlers to.
+        discover: Clean up also what was not registered, when the process is going away.
+        on_report: Called with the `CleanupReport`; given a second.
+
+    Raises:
+        TypeError: If `app` or `on_report` is not callable, or another option of a wrong type.
+        ValueError: If `timeout` is not a finite number above zero, or a signal cannot be handled.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        registry: Registry | None = None,
+        timeout: float = 5.0,
+        signals: Iterable[int] = DEFAULT_SIGNALS,
+        discover: bool = True,
+        on_report: Callable[[CleanupReport], object] | None = None,
+    ) -> None:
+        if not callable(app):
+            msg = f"app must be an ASGI app, which is callable, not {app!r}"
+            raise TypeError(msg)
+        self.app = app
+        self._options = Options(registry, timeout, signals, discover, on_report)
+        self._options.set_policy(serving=False)
+        _mark_call()
+
+    if sys.version_info >= (3, 12):
+        # Returning the app's own coroutine costs less per request than awaiting it.
+        def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            """Run the app."""
+            if scope["type"] == "lifespan" and not state.DISABLED:
+                return self._lifespan(scope, receive, send)
+            return self.app(scope, receive, send)
+    else:  # pragma: no cover - up to Python 3.11
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            """Run the app."""
+            if scope["type"] == "lifespan" and not state.DISABLED:
+                await self._lifespan(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
+
+    def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        from .conversation import Conversation  # noqa: PLC0415 - loads what a lifespan needs
+        from .session import Session  # noqa: PLC0415 - the same
+
+        scope.setdefault("state", {})["mpclean"] = self._options.registry
+        return Conversation(self.app, scope, receive, send, Session(self._options)).run()
+
+
+def _mark_call() -> None:
+    """Mark the wrapper's call as what returns a coroutine, or it is taken for an ASGI 2 app."""
+    if sys.version_info >= (3, 12):
+        import inspect  # noqa: PLC0415 - a worker that only imports the app is spared it
+
+        inspect.markcoroutinefunction(MPCleanLifespan.__call__)
+
+
+def attach(app: Any, **options: Any) -> None:
+    """Add `MPCleanLifespan` to an app's middleware, unless it is there or the app has started.
+
+    Some frameworks execute the user's file once more for each client, as NiceGUI's script mode
+    does; this may be called each time.
+
+    Args:
+        app: A Starlette, FastAPI or NiceGUI app.
+        options: Those of `MPCleanLifespan`.
+
+    Raises:
+        TypeError: If the app takes no middleware, or as `MPCleanLifespan`.
+        ValueError: As `MPCleanLifespan`.
+    """
+    if not hasattr(app, "add_middleware"):
+        msg = f"app must have add_middleware(), as Starlette's have; {app!r} has not"
+        raise TypeError(msg)
+    MPCleanLifespan(app, **options)  # Bad options are reported here, not at start-up.
+    present = any(
+        getattr(middleware, "cls", None) is MPCleanLifespan
+        for middleware in getattr(app, "user_middleware", ())
+    )
+    if not present and getattr(app, "middleware_stack", None) is None:
+        app.add_middleware(MPCleanLifespan, **options)

@@ -1,0 +1,47 @@
+"""Child processes from inside: whose child one is, which have ended, what runs in them first."""
+
+from __future__ import annotations
+
+import multiprocessing.process
+import multiprocessing.util
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .features import AVAILABLE, Feature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Owner = TypeVar("_Owner")
+_process: Any = multiprocessing.process
+_util: Any = multiprocessing.util
+
+
+def is_child(process: Any) -> bool:
+    """Tell whether this process is the one that may start, wait for and signal `process`."""
+    if Feature.CHILDREN in AVAILABLE:
+        return bool(process._parent_pid == os.getpid())
+    try:
+        process.is_alive()
+    except (AssertionError, ValueError):
+        return False
+    return True
+
+
+def ended_children() -> list[Any]:
+    """Return the children that `multiprocessing.active_children` is going to forget now."""
+    if Feature.CHILDREN not in AVAILABLE:
+        return []
+    children: set[Any] = _process._children
+    return [child for child in children.copy() if child.exitcode is not None]
+
+
+def when_worker_forked(owner: _Owner, callback: Callable[[_Owner], object]) -> None:
+    """Call `callback` with `owner` in each worker by fork, before its code; where that is known.
+
+    Args:
+        owner: Referred to weakly.
+        callback: What to call.
+    """
+    if Feature.FORKED_WORKERS in AVAILABLE:
+        _util.register_after_fork(owner, callback)

@@ -1,0 +1,170 @@
+"""Running the program again: at once, or when the server has shut down.
+
+A server is asked to stop by its own flag rather than by a signal: uvicorn raises each signal that
+it has caught once more at its end, and would die of it. What it does next is wait for its
+connections, end the lifespan and return; the program then ends, and in its atexit another begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+from asgi_mpclean._shutdown.signals.handler import Handler
+from asgi_mpclean._shutdown.state import STARTED_IN, STATE, perform_restart
+
+from . import exec as _exec
+
+# Fields of /proc/PID/stat, behind the name. Linux marks a process that was forked and has executed
+# nothing; and its code and its stack are where those of its parent are.
+FLAGS, LAYOUT = 6, slice(23, 26)
+FORKED = 0x40
+
+# The time (seconds) for a connection that has just been accepted to send its request.
+TIME_TO_READ_SECONDS = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Restart:
+    """A restart that was asked for, in the middle of a server's life."""
+
+    command: list[str]
+    via: str
+    by_signal: bool = False  # The server can only be asked by one.
+
+    def perform(self) -> None:
+        """Clean up, and begin anew; does not return."""
+        _exec.make_ready()
+        with contextlib.suppress(OSError, TypeError):  # It is gone, or was never known.
+            os.chdir(STARTED_IN)  # type: ignore[arg-type]  # see above
+        if self.via == "exec":
+            _exec.execv(self.command[0], self.command)
+        # What PyInstaller has unpacked for this process is removed at its end.
+        if getattr(sys, "frozen", False):
+            os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
+        # What can be inherited, such as a listening socket, is so by an exec as well.
+        subprocess.Popen(self.command, close_fds=False)  # noqa: S603 - our own command line
+        os._exit(0)
+
+
+def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
+    """Run this program again, with its own arguments, after a clean-up.
+
+    In a server it returns at once: the server stops accepting, finishes its connections and its
+    lifespan, and then the program begins anew. A signal that comes meanwhile stops it for good.
+    What the program does after the lifespan gets `timeout` seconds. Anywhere else it does not
+    return: the program begins anew without its atexit functions, as with `os.execv`.
+
+    Args:
+        via: "exec" keeps the process and its id. "spawn" starts another process and ends this one
+            with status 0, for Windows, where an exec is nothing else.
+
+    Raises:
+        ValueError: If `via` is something else.
+        RuntimeError: In a worker process, whose supervisor has to start it again, or where Python
+            does not know its own command line; in an `on_item` or another callback of a clean-up.
+        FileNotFoundError: If the interpreter is not there any more.
+    """
+    if via not in {"exec", "spawn"}:
+        msg = f"via must be 'exec' or 'spawn', not {via!r}"
+        raise ValueError(msg)
+    wanted = Restart(_own_command(), via)
+    _exec.check(wanted.command[:1], wanted.command)
+    server = _running_server()
+    if server is not None:
+        STATE.restart = wanted
+        _stop(server)
+    elif STATE.lifespans and callable(_handler_found(signal.SIGTERM)):
+        STATE.restart = dataclasses.replace(wanted, by_signal=True)
+        signal.raise_signal(signal.SIGTERM)
+    else:
+        wanted.perform()
+
+
+def _own_command() -> list[str]:
+    if multiprocessing.parent_process() is not None or _is_forked_worker():
+        msg = "cannot restart a worker process; restart its supervisor, or end this one"
+        raise RuntimeError(msg)
+    arguments = sys.argv if getattr(sys, "frozen", False) else sys.orig_argv
+    if not sys.executable or not arguments:
+        msg = "cannot restart: this Python does not know its own command line"
+        raise RuntimeError(msg)
+    # By the full path of the interpreter, as by its name a virtual environment is not found.
+    return [sys.executable, *arguments[1:]]
+
+
+def _is_forked_worker() -> bool:
+    """Tell whether the process that forked this one, as gunicorn does, still looks after it."""
+    try:
+        own, parent = _process_status("self"), _process_status(str(os.getppid()))
+    except (OSError, ValueError):  # It is not Linux, or the parent is somebody else's.
+        return False
+    return bool(int(own[FLAGS]) & FORKED) and own[LAYOUT] == parent[LAYOUT]
+
+
+def _process_status(pid: str) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _running_server() -> Any | None:
+    """Return the server that handles the signals, if it is one of uvicorn's kind."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        server = getattr(_handler_found(signum), "__self__", None)
+        if isinstance(getattr(server, "should_exit", None), bool):  # Supervisors have an Event.
+            return server
+    return None
+
+
+def _stop(server: Any) -> None:
+    """Have a server stop accepting, and then shut down.
+
+    At its shutdown uvicorn closes each connection whose request it has not read yet.
+    """
+    listeners = getattr(server, "servers", ())
+    for listener in listeners:
+        loop = listener.get_loop()
+        loop.call_soon_threadsafe(listener.close)
+        loop.call_soon_threadsafe(loop.call_later, TIME_TO_READ_SECONDS, _set_flag, server)
+    if not listeners:
+        _set_flag(server)
+
+
+def _set_flag(server: Any) -> None:
+    server.should_exit = True
+
+
+def _handler_found(signum: int) -> Any:
+    handler: Any = signal.getsignal(signum)
+    while isinstance(handler, Handler):
+        handler = handler.previous
+    return handler
+
+
+def lifespan_began() -> None:
+    """Note that an app is being served."""
+    STATE.lifespans += 1
+
+
+def lifespan_ended(timeout: float, *, signal_came: bool) -> None:
+    """Note that an app has shut down: what is left of the program gets `timeout` seconds.
+
+    Args:
+        timeout: Seconds.
+        signal_came: Somebody wants the process to end.
+    """
+    STATE.lifespans -= 1
+    if STATE.restart is not None and signal_came and not STATE.restart.by_signal:
+        STATE.restart = None
+    elif STATE.restart is not None and not STATE.lifespans:
+        # A thread that is not a daemon could keep the program from ending.
+        timer = threading.Timer(timeout, perform_restart)
+        timer.daemon = True
+        timer.start()

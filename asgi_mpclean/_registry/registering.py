@@ -1,0 +1,121 @@
+"""Registering a resource: what it is, which options fit it, what it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import linecache
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._cpython.semaphores import semaphore_names_of
+from asgi_mpclean._resources.base import Entry
+from asgi_mpclean._resources.kinds import KINDS, kind_of
+from asgi_mpclean._resources.queue import QUEUE
+from asgi_mpclean._resources.worker import PROCESS
+from asgi_mpclean._shutdown import state
+from asgi_mpclean._shutdown.plan import Plan
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.signals.watch import FATAL, Watch
+from asgi_mpclean._shutdown.triggers import clean_at_exit, clean_at_signal, clean_up
+
+from .options import check_callback, check_timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asgi_mpclean._report import CleanupReport
+    from asgi_mpclean._resources.base import Kind
+
+    from .registry import Registry
+
+# The time (seconds) that closing what came too late may take.
+DISCARD_SECONDS = 1.0
+# The folder of this package: its frames are not the user's.
+PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+# `jobs = register(...)`, or `register(jobs)`.
+ASSIGNED = re.compile(r"^\s*([\w.]+)\s*(?::[^=]*)?=[^=]")
+REGISTERED = re.compile(r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]")
+
+
+def register(
+    registry: Registry,
+    resource: Any,
+    *,
+    name: str | None,
+    on_item: Callable[[Any], object] | None,
+    stop: Callable[[], object] | None,
+) -> None:
+    """Do what `Registry.register` does."""
+    kind = kind_of(resource)
+    _check_options(kind, name=name, on_item=on_item, stop=stop)
+    if state.DISABLED:
+        return
+    if registry.is_shutting_down:
+        _discard(Entry(resource, kind, ""))
+        msg = f"cannot register {resource!r} while a clean-up is under way; it was closed"
+        raise RuntimeError(msg)
+    known = registry.find(resource)
+    if known is None:
+        registry.prune()
+        # Noted now, as the end is where time counts.
+        semaphores = semaphore_names_of(resource) if kind is QUEUE else None
+        known = Entry(resource, kind, "", semaphores=semaphores)
+    entry = dataclasses.replace(  # A new one, as a clean-up may have begun with the one before.
+        known,
+        name=name or known.name or _default_name(resource, kind),
+        on_item=known.on_item if on_item is None else on_item,
+        stop=known.stop if stop is None else stop,
+    )
+    registry.keep(entry)
+    kind.note(resource)
+    clean_at_exit()
+    registry.guard_signals(_make_guard)
+
+
+def clean(registry: Registry, timeout: float, *, discover: bool) -> CleanupReport:
+    """Do what `Registry.clean` does."""
+    check_timeout(timeout)
+    return clean_up(Request.by_call(registry, timeout, discover=discover))
+
+
+def _make_guard() -> Watch:
+    watch = Watch(clean_at_signal)
+    watch.guard(FATAL)
+    return watch
+
+
+def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -> None:
+    if name is not None and not isinstance(name, str):
+        msg = f"name must be a string, not {name!r}"
+        raise TypeError(msg)
+    for option, value in (("on_item", on_item), ("stop", stop)):
+        check_callback(option, value)
+        if value is not None and option not in kind.options:
+            fitting = ", ".join(other.name for other in KINDS if option in other.options)
+            msg = f"{option}= is for these kinds: {fitting}; what is registered is a {kind.name}"
+            raise ValueError(msg)
+
+
+def _default_name(resource: Any, kind: Kind) -> str:
+    """Return a process's own name, or else what and where the registering line says."""
+    if kind is PROCESS:
+        return str(resource.name)
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    if frame is None:
+        return kind.name
+    path, line = frame.f_code.co_filename, frame.f_lineno
+    place = f"{os.path.basename(path)}:{line}"
+    source = linecache.getline(path, line)
+    found = ASSIGNED.search(source) or REGISTERED.search(source)
+    alone = source.count("register(") == 1
+    return f"{found[1]} ({place})" if found and alone else place
+
+
+def _discard(entry: Entry) -> None:
+    """Close a resource that came too late to be registered."""
+    if entry.kind is not PROCESS:
+        Plan([entry], Request("register()", DISCARD_SECONDS)).run()

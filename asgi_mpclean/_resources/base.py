@@ -1,0 +1,152 @@
+"""What all kinds of resources have in common: `Kind`, `Entry` and `Closer`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asgi_mpclean._cpython.semaphores import Snapshot
+    from asgi_mpclean._items.calls import Call
+    from asgi_mpclean._items.delivery import Deliveries
+    from asgi_mpclean._items.runner import Runner
+    from asgi_mpclean._report import ResourceReport
+
+    from .worker import WorkerCloser
+
+NO_OPTIONS: frozenset[str] = frozenset()
+ITEMS = frozenset({"on_item"})
+STOP = frozenset({"stop"})
+
+
+def never(_entry: Entry) -> bool:
+    """Tell that a resource is not spent, as nobody can know."""
+    return False
+
+
+def is_unused(entry: Entry) -> bool:
+    """Tell whether nobody else refers to a resource."""
+    return sys.getrefcount(entry.resource) <= 2  # noqa: PLR2004 - the entry's and this call's
+
+
+def nothing(_resource: Any) -> None:
+    """Note nothing about a resource."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of resource.
+
+    Attributes:
+        name: What messages call it.
+        types: Its classes, each by its full name: nothing is imported to know them. A class
+            that was added by `add_kind` is given itself.
+        closer: Makes what takes one through a clean-up.
+        options: Which of the options `on_item` and `stop` mean something for it.
+        is_spent: Tells whether one has ended, so that a registry may let go of it.
+        note: Called when one is registered, with what may be harder to know at the end.
+    """
+
+    name: str
+    types: tuple[str | type, ...]
+    closer: Callable[[Entry, ResourceReport, Context], Any]
+    options: frozenset[str] = NO_OPTIONS
+    is_spent: Callable[[Entry], bool] = never
+    note: Callable[[Any], None] = nothing
+
+
+@dataclasses.dataclass
+class Entry:
+    """A registered or discovered resource with its options.
+
+    `semaphores` are the names of a queue's, if they were looked up when it was registered.
+    """
+
+    resource: Any
+    kind: Kind
+    name: str
+    on_item: Callable[[Any], object] | None = None
+    stop: Callable[[], object] | None = None
+    registered: bool = True
+    semaphores: list[str] | None = None
+
+
+@dataclasses.dataclass
+class Context:
+    """What the closers of one clean-up share.
+
+    Attributes:
+        runner: Makes calls that may block; its deadline is that of the clean-up.
+        deliveries: The items on their way to the user's code.
+        snapshot: Who made what.
+    """
+
+    runner: Runner
+    deliveries: Deliveries
+    snapshot: Snapshot
+
+
+class Closer:
+    """Takes one resource through a clean-up; each step is nothing unless its kind needs it.
+
+    Args:
+        entry: The resource and its options.
+        report: What is written into.
+        context: What is shared with the others.
+    """
+
+    def __init__(self, entry: Entry, report: ResourceReport, context: Context) -> None:
+        self.resource = entry.resource
+        self.report = report
+        self.context = context
+        self.on_item = entry.on_item
+        self.stop = entry.stop
+        self.names: list[str] = []
+
+    def ask(self) -> None:
+        """Ask what runs in it to end, together with the workers."""
+
+    def look(self) -> list[WorkerCloser]:
+        """Help it on; returns its worker processes that have not been returned before."""
+        return []
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when there is something to look after."""
+        return None
+
+    def is_busy(self) -> bool:
+        """Tell whether it has to be waited for, though none of its workers lives."""
+        return False
+
+    def force(self) -> None:
+        """End it the hard way, as the time for asking is over."""
+
+    def finish(self) -> None:
+        """Begin to end it, now that no worker uses it any more."""
+
+    def end(self) -> None:
+        """Report what became of it; nothing is waited for any more."""
+
+    def call(self, function: Callable[[], object], what: str) -> Call:
+        """Have something called that may block; `what` is what it does to the resource."""
+        return self.context.runner.submit([function], f"{what} {self.report.name}")
+
+
+# What has been cleaned up, by its id, which may be another's once it is gone.
+_cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def note_cleaned(resource: Any) -> None:
+    """Keep a resource from being discovered once more by the next trigger."""
+    with contextlib.suppress(TypeError):  # What cannot be referred to weakly is not discovered.
+        _cleaned[id(resource)] = resource
+
+
+def was_cleaned(resource: Any) -> bool:
+    """Tell whether a clean-up has seen it already."""
+    return _cleaned.get(id(resource)) is resource

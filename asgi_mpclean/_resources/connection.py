@@ -1,0 +1,71 @@
+"""Connections and listeners: what a connection has not received yet is delivered."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._cpython.queues import has_readable_pipes
+from asgi_mpclean._items.delivery import Delivery
+from asgi_mpclean._items.pipe import PipeReader
+
+from .base import ITEMS, Closer, Kind
+
+if TYPE_CHECKING:
+    from asgi_mpclean._items.calls import Call
+
+    from .base import Entry
+
+
+class ConnectionCloser(Closer):
+    """Reads the end of a `Pipe`, or of a `Client`'s connection, empty and closes it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._delivery = Delivery(self.report, self.on_item, self.context.deliveries)
+        self._was_closed = bool(self.resource.closed)
+
+    def finish(self) -> None:
+        """Deliver the messages that are there, and close it."""
+        if self._was_closed:
+            return
+        if self.resource.readable and has_readable_pipes():
+            reader = PipeReader(self.resource.fileno)
+            self._delivery.add_frames(reader.read())
+            self.report.dropped += reader.drop_torn_frame()
+        with contextlib.suppress(OSError):
+            self.resource.close()
+
+    def end(self) -> None:
+        """Count what was delivered."""
+        self._delivery.end()
+        self.report.outcome = "already closed" if self._was_closed else "closed"
+
+
+def _is_closed(entry: Entry) -> bool:
+    return bool(entry.resource.closed)
+
+
+class ListenerCloser(Closer):
+    """Closes a `Listener`, which removes its socket file."""
+
+    _closing: Call | None = None
+
+    def finish(self) -> None:
+        """Close it."""
+        self._closing = self.call(self.resource.close, "the close of")
+
+    def end(self) -> None:
+        """Report whether that has been done."""
+        done = self._closing is not None and self._closing.wait(0)
+        self.report.outcome = "closed" if done else "still running"
+
+
+CONNECTION = Kind(
+    "connection",
+    ("multiprocessing.connection.Connection", "multiprocessing.connection.PipeConnection"),
+    ConnectionCloser,
+    options=ITEMS,
+    is_spent=_is_closed,
+)
+LISTENER = Kind("listener", ("multiprocessing.connection.Listener",), ListenerCloser)

@@ -1,0 +1,49 @@
+"""A kind that somebody has added by `add_kind`: closed by one function of theirs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._items.delivery import Delivery
+
+from .base import Closer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Close = Callable[[Any, float], Iterable[Any] | None]
+
+
+class CustomCloser(Closer):
+    """Closes a resource of a kind that was added by `add_kind`.
+
+    Args:
+        args: As `Closer` takes them.
+        close: Closes the resource within the given seconds; returns the items left in it.
+    """
+
+    def __init__(self, *args: Any, close: Close) -> None:
+        super().__init__(*args)
+        self._close = close
+        self._delivery = Delivery(self.report, self.on_item, self.context.deliveries)
+        self._outcome = "still running"
+
+    def finish(self) -> None:
+        """Begin to close it, as the workers have used it until now."""
+        self.call(self._run, "closing")
+
+    def _run(self) -> None:
+        left = max(self.context.runner.deadline - time.monotonic(), 0.0)
+        try:
+            items = list(self._close(self.resource, left) or ())
+        except BaseException as error:
+            self._outcome, self.report.error = "failed", repr(error)
+            raise
+        self._outcome = "closed"
+        self._delivery.deliver_here(items)
+
+    def end(self) -> None:
+        """Count the items that were delivered."""
+        self._delivery.end()
+        self.report.outcome = self._outcome

@@ -1,0 +1,158 @@
+"""Reading a queue's pipe, under its readers' lock, into where its items go."""
+
+from __future__ import annotations
+
+import contextlib
+import queue as stdlib_queue
+import time
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._cpython.queues import (
+    dumps,
+    free_slots,
+    has_readable_pipes,
+    read_lock,
+    readable_fd,
+)
+from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe
+
+if TYPE_CHECKING:
+    from asgi_mpclean._items.delivery import Sink
+
+# The time (seconds) after which a pipe in which nothing moves is not expected to move again.
+STALLED_SECONDS = 0.1
+# How often (seconds) a pipe or a feeder is looked at that is about to send something.
+PIPE_TICK_SECONDS = 0.0005
+# The pickle of None, the usual sentinel: what a worker left of its `stop` is no item.
+NONE_FRAME = bytes(dumps(None))
+# A pipe holds 64 KiB on Linux, and less elsewhere. With so many bytes in it a writer may wait.
+NEARLY_FULL_BYTES = 12 * 1024
+
+
+class QueueDrain:
+    """Reads the items of one queue that this process made.
+
+    Args:
+        queue: A Queue, JoinableQueue or SimpleQueue of multiprocessing.
+        delivery: Where its items go.
+    """
+
+    def __init__(self, queue: Any, delivery: Sink) -> None:
+        self.queue = queue
+        self.ignore_sentinels = False
+        self.unfreed = 0  # items taken that the queue still counts as its own
+        self.moves = 0  # how often a look at the pipe has found something
+        self._delivery = delivery
+        self._reader: PipeReader | None = None
+        self._held: Any | None = None  # the readers' lock, while we hold it
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that is readable when there is something to read."""
+        return readable_fd(self.queue)
+
+    def bytes_ready(self) -> int:
+        """Return how many bytes are in the pipe."""
+        fd = self.fileno()
+        return 0 if fd is None else bytes_in_pipe(fd)
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether no writer is left."""
+        return self._reader is not None and self._reader.has_ended()
+
+    @property
+    def is_torn(self) -> bool:
+        """Whether a frame has been read in part."""
+        return self._reader is not None and self._reader.torn
+
+    @property
+    def is_corrupt(self) -> bool:
+        """Whether nothing tells any more where a frame begins."""
+        return self._reader is not None and self._reader.corrupt
+
+    def take_lock(self, seconds: float) -> bool:
+        """Take the readers' lock, if it can be had within `seconds`; tells whether it is held."""
+        if self._held is not None:
+            return True
+        lock = read_lock(self.queue)
+        if lock is None:
+            return True
+        taken = lock.acquire(timeout=seconds) if seconds else lock.acquire(block=False)
+        self._held = lock if taken else None
+        return bool(taken)
+
+    def give_lock(self) -> None:
+        """Give the lock back, but in mid-frame, where a reader would take data for a length."""
+        if self._held is not None and self.is_torn:
+            self._complete_frame()
+        if not self.is_torn:
+            self._release_lock()
+
+    def end(self) -> None:
+        """Give the lock back and close what was opened: nothing more will be read."""
+        self._release_lock()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _release_lock(self) -> None:
+        if self._held is not None:
+            lock, self._held = self._held, None
+            lock.release()
+
+    def _complete_frame(self) -> None:
+        """Wait a moment for the rest of a frame that somebody is writing; it may have no end."""
+        until = time.monotonic() + STALLED_SECONDS
+        while self.is_torn and time.monotonic() < until:
+            if not self.read():
+                time.sleep(PIPE_TICK_SECONDS)
+
+    def read_without_lock(self) -> bool:
+        """Be ready to read past a lock that its holder will not give back; tells whether it can."""
+        self._reader = self._reader or PipeReader(self.fileno)
+        return self._reader.read_without_lock()
+
+    def read(self) -> bool:
+        """Read what is there; tells whether anything was, be it a part of a frame."""
+        if not has_readable_pipes():
+            moved = self._read_publicly()
+        else:
+            reader = self._reader = self._reader or PipeReader(self.fileno)
+            before = reader.received
+            frames = reader.read()
+            moved = reader.received > before
+            if frames:
+                self.free_slots(len(frames))
+                if self.ignore_sentinels:
+                    frames = [frame for frame in frames if frame != NONE_FRAME]
+                self._delivery.add_frames(frames)
+        self.moves += moved
+        return moved
+
+    def _read_publicly(self) -> bool:
+        """Read by `get`: slower, and a torn frame blocks it; where there is nothing else."""
+        items: list[Any] = []
+        gone = (stdlib_queue.Empty, OSError, ValueError, EOFError, AttributeError)
+        with contextlib.suppress(*gone):
+            while not self.queue.empty():
+                items.append(
+                    self.queue.get_nowait()
+                    if hasattr(self.queue, "get_nowait")
+                    else self.queue.get()
+                )
+        moved = bool(items)
+        if self.ignore_sentinels:
+            items = [item for item in items if item is not None]
+        self._delivery.add_items(items)
+        return moved
+
+    def drop_torn_frame(self) -> bool:
+        """Forget a frame whose writer is dead; tells whether an item is lost with it."""
+        if self._reader is None or not self._reader.drop_torn_frame():
+            return False
+        return not self._reader.corrupt
+
+    def free_slots(self, count: int) -> None:
+        """Let a blocked `put` go on, once `count` items have been taken."""
+        if not free_slots(self.queue, count):
+            self.unfreed += count

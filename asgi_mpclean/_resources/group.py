@@ -1,0 +1,68 @@
+"""What pools and executors have in common: workers of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._cpython.groups import started_elsewhere
+from asgi_mpclean._cpython.semaphores import semaphore_names_of
+from asgi_mpclean._report import ResourceReport
+
+from .base import Closer
+from .worker import WorkerCloser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Of the outcomes of its workers, a group has the worst, which is the last of these.
+OUTCOMES = ("closed", "terminated", "killed", "still running")
+
+
+class GroupCloser(Closer):
+    """A pool or an executor."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._workers: list[WorkerCloser] = []
+        self.names = semaphore_names_of(self.resource)
+        if started_elsewhere(self.resource):
+            self.report.outcome = "not a child of this process"
+
+    def ask(self) -> None:
+        """Let it take no more jobs, finish those in hand and cancel the others."""
+        if self.report.outcome:
+            return
+        if self.stop is None:
+            self.begin()
+        else:
+            self.call(self.stop, "the stop of")
+
+    def begin(self) -> None:
+        """Ask it in the way of its kind."""
+        raise NotImplementedError
+
+    def processes(self) -> Iterable[Any]:
+        """Return its processes as they are now."""
+        raise NotImplementedError
+
+    def look(self) -> list[WorkerCloser]:
+        """Return its workers that are new."""
+        if self.report.outcome:
+            return []
+        known = {id(worker.process) for worker in self._workers}
+        new = [self._worker(process) for process in self.processes() if id(process) not in known]
+        self._workers += new
+        return new
+
+    def _worker(self, process: Any) -> WorkerCloser:
+        worker = WorkerCloser(process, ResourceReport(self.report.name, "Process"), None)
+        worker.asked = True
+        return worker
+
+    def end(self) -> None:
+        """Report the worst that had to be done to any of its workers."""
+        if self.report.outcome:
+            return
+        found = {worker.report.outcome for worker in self._workers}
+        self.report.outcome = next((o for o in reversed(OUTCOMES) if o in found), "closed")
+        self.report.semaphores += sum(worker.report.semaphores for worker in self._workers)

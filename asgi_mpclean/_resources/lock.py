@@ -1,0 +1,33 @@
+"""Locks, and what is made of them: unlinked by who made them. There is nothing to close."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgi_mpclean._cpython.semaphores import semaphore_names_of
+
+from .base import Closer, Kind, is_unused
+
+
+class LockCloser(Closer):
+    """Has the semaphores of a lock unlinked, if this process made it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        owned = self.context.snapshot.owns(self.resource)
+        self.names = semaphore_names_of(self.resource) if owned else []
+        self.report.outcome = "unlinked" if owned else "copy closed"
+
+
+LOCK = Kind(
+    "lock",
+    (
+        "multiprocessing.synchronize.SemLock",
+        "multiprocessing.synchronize.Condition",
+        "multiprocessing.synchronize.Event",
+        "multiprocessing.synchronize.Barrier",
+        "multiprocessing.sharedctypes.SynchronizedBase",
+    ),
+    LockCloser,
+    is_spent=is_unused,
+)

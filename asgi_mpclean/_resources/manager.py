@@ -1,0 +1,47 @@
+"""Managers: ended after all who may use what they serve."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from asgi_mpclean._cpython.groups import manager_process, started_elsewhere
+
+from .base import Closer, Kind
+
+# The time (seconds) that a process may take to be gone that was killed at the very end.
+KILLED_SECONDS = 0.2
+
+
+class ManagerCloser(Closer):
+    """Shuts a manager down, and kills its server if that does not answer."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.process = manager_process(self.resource)
+        if self.process is None:
+            self.report.outcome = "not started"
+        elif started_elsewhere(self.resource):
+            self.report.outcome = "not a child of this process"
+        elif self.process.exitcode is not None:
+            self.report.outcome = "already closed"
+
+    def finish(self) -> None:
+        """Let it shut down."""
+        if not self.report.outcome:
+            self.call(self.resource.shutdown, "the shutdown of")
+
+    def end(self) -> None:
+        """Kill the server if it has not ended by now."""
+        if self.report.outcome or self.process is None:
+            return
+        if self.process.exitcode is None:
+            with contextlib.suppress(OSError, ValueError):
+                self.process.kill()
+                self.process.join(KILLED_SECONDS)
+        ends = {None: "still running", 0: "closed"}
+        self.report.exitcode = self.process.exitcode
+        self.report.outcome = ends.get(self.process.exitcode, "killed")
+
+
+MANAGER = Kind("manager", ("multiprocessing.managers.BaseManager",), ManagerCloser)

@@ -1,0 +1,114 @@
+"""`Pool` and `ThreadPool`: jobs in hand are finished, the others are cancelled."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._cpython.groups import started_elsewhere
+from asgi_mpclean._cpython.pools import (
+    end_pool_worker,
+    fail_jobs,
+    free_pool,
+    is_thread_pool,
+    job_of,
+    pool_is_busy,
+    pool_is_terminated,
+    pool_is_transparent,
+    pool_jobs,
+    pool_processes,
+    take_thread_jobs,
+)
+from asgi_mpclean._items.delivery import Sink
+
+from .base import STOP, Kind
+from .drain import NONE_FRAME
+from .group import GroupCloser
+from .queue import QueueCloser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .worker import WorkerCloser
+
+CANCELLED = "the pool was shut down before this job had begun"
+
+
+class PoolCloser(GroupCloser, Sink):
+    """Takes a `Pool` or a `ThreadPool` through a clean-up.
+
+    To the queue of its jobs it is what a `Delivery` is to a queue of the app.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._jobs: QueueCloser | None = None
+        self._cancels = False
+        self._forced = False
+        if not self.report.outcome and pool_is_terminated(self.resource):
+            self.report.outcome = "already closed"
+
+    def begin(self) -> None:
+        """Close it, and take from then on what its workers have not begun."""
+        if not pool_is_transparent():
+            self.force()
+            return
+        self.call(self.resource.close, "the close of")
+        if not is_thread_pool(self.resource):
+            jobs = pool_jobs(self.resource)
+            self._jobs = QueueCloser(jobs, self.report, self, self.context.snapshot)
+        self._cancels = True
+
+    def processes(self) -> Iterable[Any]:
+        """Return its processes as they are now."""
+        return pool_processes(self.resource)
+
+    def look(self) -> list[WorkerCloser]:
+        """Cancel the jobs that nobody has begun."""
+        if self._jobs is not None:
+            self._jobs.read_some()
+        elif self._cancels:
+            self.add_items(take_thread_jobs(self.resource))
+        return super().look()
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that is readable when there are jobs that nobody has begun."""
+        return None if self._jobs is None else self._jobs.fileno()
+
+    def add_frames(self, frames: Sequence[bytes]) -> None:
+        """Cancel pickled jobs."""
+        self.add_items([None if frame == NONE_FRAME else frame for frame in frames])
+
+    def add_items(self, jobs: Sequence[Any]) -> None:
+        """Cancel jobs, and give back the sentinels among them."""
+        cancelled = [job_of(job) for job in jobs if job is not None]
+        self.report.cancelled += len(cancelled)
+        if cancelled:
+            error = concurrent.futures.CancelledError(CANCELLED)
+            fail = functools.partial(fail_jobs, self.resource, cancelled, error)
+            self.call(fail, "the cancelled jobs of")
+        for _ in range(len(jobs) - len(cancelled)):
+            self.call(functools.partial(end_pool_worker, self.resource), "the end of")
+
+    def is_busy(self) -> bool:
+        """Tell whether it may have jobs, and start another worker for them."""
+        return not (self._forced or self.report.outcome) and pool_is_busy(self.resource)
+
+    def force(self) -> None:
+        """Terminate it, so that it starts no more workers in the place of those that end."""
+        if not self._forced and not self.report.outcome:
+            self._forced = True
+            self.call(self.resource.terminate, "the end of")
+
+    def finish(self) -> None:
+        """Let its threads end: none of them may wait for a lock that a dead worker held.
+
+        Nor may a thread of the app, which is just terminating it.
+        """
+        if not started_elsewhere(self.resource):
+            free_pool(self.resource)
+        self.force()
+
+
+POOL = Kind("pool", ("multiprocessing.pool.Pool",), PoolCloser, options=STOP)

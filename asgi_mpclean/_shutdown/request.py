@@ -1,0 +1,101 @@
+"""What a clean-up is asked for, by which trigger."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING
+
+from .state import STATE
+
+if TYPE_CHECKING:
+    from .state import OnReport, Policy, Registered
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A clean-up that is asked for.
+
+    Attributes:
+        trigger: What started it, for the report.
+        timeout: Seconds it may take.
+        registry: What to clean up; None for all registries.
+        discover: Clean up all registries, and what nobody registered.
+        going_away: The process ends next: its threads and descriptors end with it.
+        executors_alone: Leave all else registered.
+        on_report: Called with the report.
+        report_nothing: Call `on_report` also if there was nothing to do.
+        in_handler: The frame below may hold any lock, as a signal handler has cut into it.
+        insists: Somebody insists that it be quick.
+        start: `time.monotonic()` when it was asked for.
+    """
+
+    trigger: str
+    timeout: float
+    registry: Registered | None = None
+    discover: bool = False
+    going_away: bool = False
+    executors_alone: bool = False
+    on_report: OnReport | None = None
+    report_nothing: bool = False
+    in_handler: bool = False
+    insists: bool = False
+    start: float = dataclasses.field(default_factory=time.monotonic)
+
+    @classmethod
+    def by_call(cls, registry: Registered, timeout: float, *, discover: bool) -> Request:
+        """Ask for what `clean()` does."""
+        return cls("clean()", timeout, registry, discover=discover)
+
+    @classmethod
+    def at_signal(cls, name: str, policy: Policy) -> Request:
+        """Ask for what comes before a signal kills the process."""
+        return cls(
+            name,
+            policy.timeout,
+            discover=policy.discover_at_signal,
+            going_away=True,
+            on_report=policy.on_report,
+            in_handler=True,
+            insists=STATE.insists,
+        )
+
+    @classmethod
+    def at_exit(cls, policy: Policy) -> Request:
+        """Ask for what comes at the exit of the interpreter."""
+        return cls(
+            "exit",
+            policy.timeout,
+            discover=policy.discover_at_exit,
+            going_away=True,
+            on_report=policy.on_report,
+        )
+
+    @classmethod
+    def before_threads_are_joined(cls, policy: Policy, *, alone: bool) -> Request:
+        """Ask for the end of executors, before Python waits for all their jobs.
+
+        Args:
+            policy: How to clean up.
+            alone: Threads of the app go on: they may still use the rest.
+        """
+        return cls(
+            "exit",
+            policy.timeout,
+            discover=policy.discover_at_exit and not alone,
+            going_away=not alone,
+            executors_alone=alone,
+            on_report=policy.on_report,
+        )
+
+    @classmethod
+    def before_exec(cls, policy: Policy) -> Request:
+        """Ask for what comes before another program takes the process over."""
+        return cls(
+            "exec",
+            policy.timeout,
+            discover=True,
+            going_away=True,
+            on_report=policy.on_report,
+            in_handler=True,
+        )

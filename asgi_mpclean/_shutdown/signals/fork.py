@@ -1,0 +1,79 @@
+"""Signals and forks: a child loses no signal that kills, and no handler of ours keeps it alive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from asgi_mpclean._cpython.children import when_worker_forked
+from asgi_mpclean._shutdown.state import STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Those that kill by default and come from outside; not every system has each.
+FATAL = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGBREAK")
+    if hasattr(signal, name)
+)
+
+
+class Inherited(Protocol):
+    """A watch, as a child sees it."""
+
+    active: bool
+
+    def unguard(self) -> None:
+        """Restore SIG_DFL where our handler had replaced it."""
+
+    def unchain_worker(self) -> None:
+        """Let SIGTERM kill."""
+
+
+class _Fork:
+    """Keeps a fatal signal from being lost in a fork.
+
+    Python forgets in a child what came before it has set itself up. Where a default would have
+    killed the child, a handler of ours must not be the reason that it lives on.
+    """
+
+    def __init__(self) -> None:
+        self._masks: dict[int, set[int]] = {}  # by the thread that forks
+
+    def before(self) -> None:
+        """Block the signals, if any of them is guarded."""
+        if any(watch.active for watch in _watches()):
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
+            self._masks[threading.get_ident()] = set(mask)
+
+    def in_parent(self) -> None:
+        """Unblock them."""
+        mask = self._masks.pop(threading.get_ident(), None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def in_child(self) -> None:
+        """Unblock them, once they kill again."""
+        for watch in _watches():
+            watch.unguard()
+        self.in_parent()
+
+    def in_worker(self) -> None:
+        """Let SIGTERM kill what is a worker, not just any fork."""
+        for watch in _watches():
+            watch.unchain_worker()
+
+
+def _watches() -> Iterable[Inherited]:
+    return list(STATE.watches)
+
+
+if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):
+    _fork = _Fork()
+    os.register_at_fork(
+        before=_fork.before, after_in_parent=_fork.in_parent, after_in_child=_fork.in_child
+    )
+    when_worker_forked(_fork, _Fork.in_worker)

@@ -1,0 +1,155 @@
+"""What a process knows of its clean-ups: one object, which a child by fork starts anew.
+
+It is small and imports little, as a worker that only imports the app imports it too.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import contextlib
+import os
+import weakref
+
+from asgi_mpclean._cpython.fork import PerProcess
+
+TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Protocol
+
+    from asgi_mpclean._report import CleanupReport
+    from asgi_mpclean._resources.base import Entry
+
+    OnReport = Callable[[CleanupReport], object]
+
+    class Registered(Protocol):
+        """What a clean-up asks of a registry."""
+
+        def has_executors(self) -> bool:
+            """Tell whether Python would wait at its exit for the jobs of something registered."""
+
+        def take_executors(self) -> list[Entry]:
+            """Hand over the executors alone."""
+
+        def begin_shutdown(self) -> list[Entry]:
+            """Refuse registrations from now on, and hand over what is registered."""
+
+        def end_shutdown(self) -> None:
+            """Accept registrations again."""
+
+    class Restart(Protocol):
+        """A restart that was asked for."""
+
+        @property
+        def by_signal(self) -> bool:
+            """Whether the server can only be asked by a signal."""
+
+        def perform(self) -> None:
+            """Clean up, and begin anew; does not return."""
+
+    class Running(Protocol):
+        """What others may ask of the clean-up that is under way."""
+
+        def hurry(self) -> None:
+            """Give the workers less time from now on."""
+
+
+DEFAULT_TIMEOUT_SECONDS = 5.0
+
+# What the command line of this program names is relative to the folder that it was started in.
+STARTED_IN: str | None = None
+with contextlib.suppress(OSError):
+    STARTED_IN = os.getcwd()
+
+# Switches every clean-up off, to see what a server does without the library.
+DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
+
+
+class Policy:
+    """How to clean up where no lifespan does it: at a signal before any, and at the exit.
+
+    Args:
+        timeout: Seconds.
+        discover_at_exit: Clean up also what nobody registered at the exit of the interpreter. A
+            script without an app is left to Python there, which waits for its workers.
+        discover_at_signal: The same at a signal that kills.
+        on_report: Called with the report.
+        serving: An app's lifespan has begun in this process. A worker that only imports the app
+            ends as Python has it end: it waits until all that it has put has been read.
+    """
+
+    def __init__(
+        self,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        *,
+        discover_at_exit: bool = False,
+        discover_at_signal: bool = True,
+        on_report: OnReport | None = None,
+        serving: bool = False,
+    ) -> None:
+        self.timeout = timeout
+        self.discover_at_exit = discover_at_exit
+        self.discover_at_signal = discover_at_signal
+        self.on_report = on_report
+        self.serving = serving
+
+
+class State(PerProcess):
+    """What this process knows of its clean-ups.
+
+    Attributes:
+        slot: Held by the thread that cleans up.
+        threads: The threads that clean up, or wait for their turn.
+        running: The clean-up that is under way.
+        insists: Somebody insists, by a second signal, that the clean-up of this moment be quick.
+        came: The signals that have come while they are held back; None while they are not.
+        policy: How to clean up where no lifespan does it.
+        exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
+            to end the process.
+        kept: What nobody registered, where a server ends a process without saying so.
+        lifespans: How many lifespans are open.
+        restart: The restart that has been asked for.
+        restarting: Held by the thread that performs it.
+        registries: All registries. A child by fork goes on using them, emptied.
+        watches: All watches over signals. A child by fork inherits their handlers.
+    """
+
+    def __init__(self) -> None:
+        self.registries: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.watches: weakref.WeakSet[Any] = weakref.WeakSet()
+        super().__init__()
+
+    def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
+        """Know nothing yet."""
+        self.slot = _thread.allocate_lock()
+        self.threads: set[int] = set()
+        self.running: Running | None = None
+        self.insists = False
+        self.came: list[int] | None = None
+        self.policy = Policy()
+        self.exit_until = 0.0
+        self.kept: list[object] = []
+        self.lifespans = 0
+        self.restart: Restart | None = None
+        self.restarting = _thread.allocate_lock()
+
+
+STATE = State()
+
+
+def set_policy(policy: Policy) -> None:
+    """Clean up in this way where no lifespan does it; the latest app's word counts."""
+    policy.serving |= STATE.policy.serving
+    STATE.policy = policy
+
+
+def perform_restart() -> None:
+    """Run the program again, if that has been asked for."""
+    if STATE.restart is not None:
+        with STATE.restarting:
+            STATE.restart.perform()
+
+
+# As early as possible, as the first to be registered is the last to be called.
+atexit.register(perform_restart)

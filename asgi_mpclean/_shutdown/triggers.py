@@ -1,0 +1,191 @@
+"""Who may clean up, and when: many triggers, one clean-up at a time, each thing cleaned once."""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import logging
+import multiprocessing
+import time
+from typing import TYPE_CHECKING
+
+from asgi_mpclean._cpython.executors import live_executors
+from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined, is_waited_for
+from asgi_mpclean._cpython.main_thread import in_main_thread
+from asgi_mpclean._cpython.tracker import note_tracker
+from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
+from asgi_mpclean._items.runner import Runner
+from asgi_mpclean._report import CleanupReport
+
+from . import state
+from .discovery import find_unregistered
+from .journal import trace
+from .log import log
+from .plan import Plan
+from .request import Request
+from .signals.held_back import HeldBack
+from .state import STATE, Policy
+
+if TYPE_CHECKING:
+    from asgi_mpclean._resources.base import Entry
+
+    from .state import OnReport, Registered
+
+logger = logging.getLogger("asgi_mpclean")
+
+# The time (seconds) that logging and `on_report` may take once everything is done.
+REPORTING_SECONDS = 1.0
+# How often (seconds) who waits for the clean-up of another thread looks whether it can help.
+TURN_LOOK_SECONDS = 0.02
+
+
+def _policy_here() -> Policy:
+    # Asked at the end, as a child does not know that it is one while it imports the main module.
+    is_worker = multiprocessing.parent_process() is not None
+    return Policy() if is_worker and not STATE.policy.serving else STATE.policy
+
+
+def clean_at_exit() -> None:
+    """From now on, clean up when the process ends by itself."""
+    at_process_exit(_at_exit)
+    note_tracker()
+    logger.isEnabledFor(logging.INFO)  # It remembers the answer for the end, where time counts.
+
+
+def _at_exit() -> None:
+    policy = _policy_here()
+    # A thread that runs the exit functions ends the process next, as that of NiceGUI does which
+    # sees that the window is gone: `os._exit`, whatever the other threads are doing.
+    if is_left_to_main_thread():
+        time.sleep(policy.timeout + REPORTING_SECONDS)
+        return
+    if not in_main_thread():
+        STATE.exit_until = time.monotonic() + policy.timeout + REPORTING_SECONDS
+    clean_up(Request.at_exit(policy))
+
+
+def _before_threads_are_joined() -> None:
+    """End executors at the exit of the interpreter, where Python would wait for all their jobs.
+
+    Nothing runs any more that could use the rest, so that is cleaned up as well, and a job that
+    waits for room in a queue gets it; but threads of the app may still need it.
+    """
+    policy = _policy_here()
+    discovers = policy.discover_at_exit and bool(live_executors())
+    if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
+        clean_up(Request.before_threads_are_joined(policy, alone=is_waited_for()))
+
+
+before_threads_are_joined(_before_threads_are_joined)
+
+
+def is_ended_by_thread() -> bool:
+    """Tell whether a thread is ending the process, and the app needs no other end."""
+    return time.monotonic() < STATE.exit_until
+
+
+def clean_at_signal(name: str) -> None:
+    """Clean up because of a signal that kills the process."""
+    clean_up(Request.at_signal(name, _policy_here()))
+
+
+def clean_before_exec() -> None:
+    """Clean up everything, because another program takes the process over."""
+    clean_up(Request.before_exec(_policy_here()))
+
+
+def keep_until_exit() -> None:
+    """In a process that multiprocessing has started, keep what nobody registered until the exit.
+
+    Such as a worker of hypercorn, which is told to stop without a signal.
+    """
+    if multiprocessing.parent_process() is not None:
+        STATE.kept[:] = find_unregistered()
+
+
+def clean_up(request: Request) -> CleanupReport:
+    """Clean up, unless another thread is at it: then wait for it first.
+
+    Args:
+        request: What is asked for.
+
+    Returns:
+        What was done; nothing, where a clean-up is under way below this call.
+    """
+    thread = _thread.get_ident()
+    # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
+    beneath = in_callback() or thread in STATE.threads
+    if state.DISABLED or beneath or is_left_to_main_thread():
+        return CleanupReport(request.trigger, request.timeout)
+    if request.insists and STATE.running is not None:
+        STATE.running.hurry()
+    # What a signal's handler raises must not keep the next clean-up from its turn, nor come
+    # between what was done and its report.
+    with HeldBack():
+        STATE.threads.add(thread)
+        try:
+            return _clean_up_in_turn(request)
+        finally:
+            STATE.threads.discard(thread)
+
+
+def _clean_up_in_turn(request: Request) -> CleanupReport:
+    if not _take_slot(request.start + request.timeout):
+        seconds = time.monotonic() - request.start
+        return CleanupReport(request.trigger, request.timeout, seconds)
+    try:
+        report = _run_plan(request)
+        trace("report", report)
+        if report.resources or report.semaphores:
+            _publish(report, request)
+        elif request.report_nothing:
+            _call(request.on_report, report)
+        return report
+    finally:
+        STATE.slot.release()
+
+
+def _take_slot(until: float) -> bool:
+    """Wait for the clean-up of another thread; tells whether it has ended in time."""
+    slot = STATE.slot
+    while not slot.acquire(blocking=False) and not slot.acquire(timeout=TURN_LOOK_SECONDS):
+        if in_main_thread():
+            run_handed_over(until)
+        if time.monotonic() >= until:
+            return False
+    return True
+
+
+def _run_plan(request: Request) -> CleanupReport:
+    registries: list[Registered] = list(STATE.registries)
+    if request.registry is not None and not request.discover:
+        registries = [request.registry]
+    entries: list[Entry] = []
+    for registry in registries:
+        alone = request.executors_alone
+        entries += registry.take_executors() if alone else registry.begin_shutdown()
+    try:
+        STATE.running = plan = Plan(entries, request)
+        return plan.run()
+    finally:
+        STATE.running = None
+        for registry in registries:
+            registry.end_shutdown()
+
+
+def _publish(report: CleanupReport, request: Request) -> None:
+    if request.in_handler:
+        # The frame below may hold the lock of a logging handler.
+        _call(log, report)
+    else:
+        log(report)
+    _call(request.on_report, report)
+
+
+def _call(function: OnReport | None, report: CleanupReport) -> None:
+    if function is None:
+        return
+    runner = Runner(time.monotonic() + REPORTING_SECONDS)
+    runner.submit([functools.partial(function, report)], "on_report")
+    runner.wait(runner.deadline)
+    runner.abandon()

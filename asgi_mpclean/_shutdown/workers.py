@@ -1,0 +1,141 @@
+"""The workers' part of a clean-up: asked to stop, read while they end, terminated, killed."""
+
+from __future__ import annotations
+
+import multiprocessing.connection
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from asgi_mpclean._resources.asking import WorkOff
+from asgi_mpclean._resources.queue import QueueCloser
+from asgi_mpclean._resources.worker import TERMINATE_AT
+
+from .discovery import discover_children
+
+if TYPE_CHECKING:
+    from asgi_mpclean._resources.base import Closer
+    from asgi_mpclean._resources.worker import WorkerCloser
+
+    from .closers import Closers
+
+# The longest time (seconds) between two looks at the workers.
+LOOK_SECONDS = 0.02
+# The last part of the time allowed is kept for reading, closing and unlinking.
+WORKERS_UNTIL = 0.92
+# The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
+INSISTED_SECONDS = 1.5
+# The time (seconds) that workers get for taking what they are just taking from a queue.
+TAKING_SECONDS = 0.2
+
+
+class WorkersEnd:
+    """Ends the workers of a clean-up, and of its pools and executors.
+
+    Args:
+        closers: Those of the clean-up.
+        timeout: Seconds that all of the clean-up may take.
+        discover: End also the workers that nobody registered.
+    """
+
+    def __init__(self, closers: Closers, timeout: float, *, discover: bool) -> None:
+        self._closers = closers
+        self._discover = discover
+        # From when on the workers get how many seconds.
+        self._time = closers.start, timeout
+        self._busy: list[Closer] = []
+
+    def hurry(self) -> None:
+        """Give the workers less time from now on; from another thread or a signal handler."""
+        now = time.monotonic()
+        if now + INSISTED_SECONDS < self._closers.deadline:
+            self._time = now, INSISTED_SECONDS
+
+    def ask(self) -> None:
+        """Ask the workers to stop; what they have not begun with is taken from their queues."""
+        closers = self._closers
+        asked = [(w, w.stop) for w in closers.workers if not w.check_end() and w.stop is not None]
+        worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
+        for queue in closers.queues:
+            queue.is_left_to_workers = id(queue.queue) in worked_off
+        closers.each(QueueCloser.take_backlog, closers.queues)
+        closers.each(lambda other: other.ask(), closers.others)
+        if not asked:
+            return
+        # Jobs that nobody has begun are delivered, not worked off.
+        until = time.monotonic() + TAKING_SECONDS
+        closers.each(lambda queue: queue.read_some(until - time.monotonic()), closers.queues)
+        for worker, stop in asked:
+            worker.asked = True
+            closers.runner.submit([stop], f"stop of {worker.report.name}")
+        for queue in closers.queues:
+            queue.ignore_sentinels()
+
+    def wait(self) -> None:
+        """Read the queues until all workers have ended; escalate as the deadline comes near."""
+        closers, began = self._closers, time.monotonic()
+        queues = closers.queues
+        while (living := self._find_living()) or self._find_busy():
+            start, timeout = self._time
+            if time.monotonic() >= start + WORKERS_UNTIL * timeout:
+                break
+            queues = closers.each(QueueCloser.make_room, queues)
+            last_output = max([began, *(queue.last_output for queue in queues)])
+            if time.monotonic() >= start + TERMINATE_AT * timeout:
+                closers.each(lambda other: other.force(), closers.others)
+            for worker in living:
+                worker.escalate(start, last_output, timeout)
+            closers.runner.wait(0)
+            self._wait_for_change(living, queues)
+        for queue in closers.queues:
+            queue.is_left_to_workers = False
+        for worker in closers.workers:
+            worker.give_up()
+            closers.note_end(worker.report)
+
+    def look(self) -> None:
+        """Help pools and the like on, and find workers that they have started since."""
+        closers = self._closers
+        closers.each(lambda other: closers.workers.extend(other.look()), closers.others)
+
+    def _find_living(self) -> list[WorkerCloser]:
+        self.look()
+        living = self._check_ends()
+        if not living and self._discover:
+            discover_children(self._closers)
+            living = self._check_ends()
+        return living
+
+    def _check_ends(self) -> list[WorkerCloser]:
+        """Note the workers that have ended; returns the others."""
+        living = []
+        for worker in self._closers.workers:
+            if not worker.check_end():
+                living.append(worker)
+            else:
+                self._closers.note_end(worker.report)
+        return living
+
+    def _find_busy(self) -> list[Closer]:
+        """Note the pools and the like that have ended; returns the others."""
+        before = self._busy
+        self._busy = [other for other in self._closers.others if other.is_busy()]
+        for other in before:
+            if other not in self._busy:
+                self._closers.note_end(other.report)
+        return self._busy
+
+    def _wait_for_change(self, workers: list[WorkerCloser], queues: list[QueueCloser]) -> None:
+        """Wait until a worker ends or writes, or it is time for another look."""
+        handles: list[Any] = [worker.sentinel for worker in workers]
+        if sys.platform != "win32":
+            handles += [queue.awaited for queue in queues]
+            handles += [other.fileno() for other in self._closers.others]
+        wanted = {handle for handle in handles if handle is not None}
+        began = time.monotonic()
+        try:
+            multiprocessing.connection.wait(list(wanted), LOOK_SECONDS)
+        except (OSError, ValueError):  # A handle was closed behind our back.
+            time.sleep(LOOK_SECONDS)
+        if time.monotonic() - began < LOOK_SECONDS / 20:
+            time.sleep(LOOK_SECONDS / 20)  # What is ready and stays so must not make this spin.
