@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 
-from .features import AVAILABLE, Feature
-
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
     from typing import Any
@@ -18,8 +16,11 @@ class ContextProcess(multiprocessing.Process):
         super().__init__(*args, **kwargs)
         method = ctx.get_start_method() if ctx is not None else None
         self._mpclean_method: str | None = method
-        if method is not None and Feature.BOOTSTRAP in AVAILABLE:
-            self._start_method = method
+        if method is not None:
+            from .features import AVAILABLE, Feature  # noqa: PLC0415 - not needed in a worker
+
+            if Feature.BOOTSTRAP in AVAILABLE:
+                self._start_method = method
 
     @property
     def start_method(self) -> str:
