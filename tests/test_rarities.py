@@ -265,7 +265,7 @@ def test_a_lifespan_that_is_told_of_its_end_twice_is_watched_once(discover: bool
 
 
 def test_who_insists_when_time_is_nearly_over_takes_none_of_it() -> None:
-    request = Request("test", 1.0)
+    request = Request("test", 1.0).begun()
     workers_end = WorkersEnd(Closers(request), request.timeout, discover=False)
     before = workers_end._time
     workers_end.hurry()

@@ -8,7 +8,6 @@ connections, end the lifespan and return; the program then ends, and in its atex
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import multiprocessing
 import os
 import signal
@@ -16,7 +15,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from asgi_mpclean._shutdown.signals.handler import Handler
 from asgi_mpclean._shutdown.state import STARTED_IN, STATE, perform_restart
@@ -32,13 +31,18 @@ FORKED = 0x40
 TIME_TO_READ_SECONDS = 0.1
 
 
-@dataclasses.dataclass(frozen=True)
-class Restart:
-    """A restart that was asked for, in the middle of a server's life."""
+class Restart(NamedTuple):
+    """A restart that was asked for, in the middle of a server's life.
+
+    Attributes:
+        command: The program and its arguments.
+        via: "exec" or "spawn".
+        by_signal: The server can only be asked by a signal.
+    """
 
     command: list[str]
     via: str
-    by_signal: bool = False  # The server can only be asked by one.
+    by_signal: bool = False
 
     def perform(self) -> None:
         """Clean up, and begin anew; does not return."""
@@ -83,7 +87,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
         STATE.restart = wanted
         _stop(server)
     elif STATE.lifespans and callable(_handler_found(signal.SIGTERM)):
-        STATE.restart = dataclasses.replace(wanted, by_signal=True)
+        STATE.restart = wanted._replace(by_signal=True)
         signal.raise_signal(signal.SIGTERM)
     else:
         wanted.perform()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import linecache
 import os
@@ -62,11 +61,13 @@ def register(
         # Noted now, as the end is where time counts.
         semaphores = semaphore_names_of(resource) if kind is QUEUE else None
         known = Entry(resource, kind, "", semaphores=semaphores)
-    entry = dataclasses.replace(  # A new one, as a clean-up may have begun with the one before.
-        known,
-        name=name or known.name or _default_name(resource, kind),
+    entry = Entry(  # A new one, as a clean-up may have begun with the one before.
+        resource,
+        kind,
+        name or known.name or _default_name(resource, kind),
         on_item=known.on_item if on_item is None else on_item,
         stop=known.stop if stop is None else stop,
+        semaphores=known.semaphores,
     )
     registry.keep(entry)
     kind.note(resource)

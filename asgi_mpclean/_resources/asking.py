@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from .kinds import kind_of
@@ -13,11 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@dataclasses.dataclass(frozen=True)
 class WorkOff:
-    """Asks a worker to end when it has worked off a queue."""
+    """Asks a worker to end when it has worked off a queue.
 
-    queue: Any
+    Args:
+        queue: What the worker takes its jobs from.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self.queue = queue
 
     def __call__(self) -> None:
         """Put the sentinel behind all jobs."""

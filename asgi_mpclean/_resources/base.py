@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +37,7 @@ def nothing(_resource: Any) -> None:
     """Note nothing about a resource."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of resource.
 
     Attributes:
@@ -60,24 +58,40 @@ class Kind:
     note: Callable[[Any], None] = nothing
 
 
-@dataclasses.dataclass
 class Entry:
     """A registered or discovered resource with its options.
 
-    `semaphores` are the names of a queue's, if they were looked up when it was registered.
+    Args:
+        resource: The resource.
+        kind: Its kind.
+        name: What logs and the report call it.
+        on_item: Receives the items that are left in it.
+        stop: Asks it to end.
+        registered: False for what was discovered.
+        semaphores: The names of a queue's, if they were looked up when it was registered.
     """
 
-    resource: Any
-    kind: Kind
-    name: str
-    on_item: Callable[[Any], object] | None = None
-    stop: Callable[[], object] | None = None
-    registered: bool = True
-    semaphores: list[str] | None = None
+    def __init__(
+        self,
+        resource: Any,
+        kind: Kind,
+        name: str,
+        *,
+        on_item: Callable[[Any], object] | None = None,
+        stop: Callable[[], object] | None = None,
+        registered: bool = True,
+        semaphores: list[str] | None = None,
+    ) -> None:
+        self.resource = resource
+        self.kind = kind
+        self.name = name
+        self.on_item = on_item
+        self.stop = stop
+        self.registered = registered
+        self.semaphores = semaphores
 
 
-@dataclasses.dataclass
-class Context:
+class Context(NamedTuple):
     """What the closers of one clean-up share.
 
     Attributes:

@@ -50,7 +50,7 @@ class Plan:
     """
 
     def __init__(self, entries: Iterable[Entry], request: Request) -> None:
-        self._request = request
+        self._request = request = request.begun()
         # What cannot be delivered in time has to be counted in time.
         self._margin = min(0.05 * request.timeout, 0.1)
         self._closers = Closers(request)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .state import STATE
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from .state import OnReport, Policy, Registered
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A clean-up that is asked for.
 
     Attributes:
@@ -27,7 +25,7 @@ class Request:
         report_nothing: Call `on_report` also if there was nothing to do.
         in_handler: The frame below may hold any lock, as a signal handler has cut into it.
         insists: Somebody insists that it be quick.
-        start: `time.monotonic()` when it was asked for.
+        start: `time.monotonic()` when the clean-up was triggered; 0 before that.
     """
 
     trigger: str
@@ -40,7 +38,11 @@ class Request:
     report_nothing: bool = False
     in_handler: bool = False
     insists: bool = False
-    start: float = dataclasses.field(default_factory=time.monotonic)
+    start: float = 0.0
+
+    def begun(self) -> Request:
+        """Return this request with the time of now as its start, unless it has one."""
+        return self if self.start else self._replace(start=time.monotonic())
 
     @classmethod
     def by_call(cls, registry: Registered, timeout: float, *, discover: bool) -> Request:

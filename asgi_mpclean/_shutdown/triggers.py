@@ -112,7 +112,7 @@ def clean_up(request: Request) -> CleanupReport:
     Returns:
         What was done; nothing, where a clean-up is under way below this call.
     """
-    thread = _thread.get_ident()
+    request, thread = request.begun(), _thread.get_ident()
     # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
     beneath = in_callback() or thread in STATE.threads
     if state.DISABLED or beneath or is_left_to_main_thread():
