@@ -36,8 +36,9 @@ if TYPE_CHECKING:
         guard_exec,
     )
     from ._exec.restart import restart
+    from ._registry.default import clean, register
     from ._registry.process import Process
-    from ._registry.registry import Registry, clean, register
+    from ._registry.registry import Registry
     from ._report import CleanupReport, ResourceReport
     from ._resources.asking import work_off
     from ._resources.kinds import add_kind
@@ -74,7 +75,8 @@ _MODULES = {
     "_asgi.wrapper": "MPCleanLifespan attach",
     "_exec.exec": "execl execle execlp execlpe execv execve execvp execvpe guard_exec",
     "_exec.restart": "restart",
-    "_registry.registry": "Process Registry clean default_registry register",
+    "_registry.default": "Process clean default_registry register",
+    "_registry.registry": "Registry",
     "_report": "CleanupReport ResourceReport",
     "_resources.asking": "work_off",
     "_resources.kinds": "add_kind",

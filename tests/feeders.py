@@ -47,3 +47,10 @@ def wait_until_taken(queue: Any) -> None:
     until = time.monotonic() + 10
     while queue._buffer and time.monotonic() < until:
         time.sleep(0.001)
+
+
+class Cleanings(list[str]):
+    """The names of the signals that a clean-up was asked for by."""
+
+    def __call__(self, name: str, *, kills: bool) -> None:  # noqa: ARG002 - as a watch calls it
+        self.append(name)

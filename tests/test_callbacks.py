@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from feeders import SlowToUnpickle, filled
+from feeders import Cleanings, SlowToUnpickle, filled
 
 from asgi_mpclean import CleanupReport, Registry
 from asgi_mpclean._check.server import eventually
@@ -22,7 +22,8 @@ from asgi_mpclean._items.calls import Call
 from asgi_mpclean._items.delivery import Deliveries
 from asgi_mpclean._items.runner import Runner
 from asgi_mpclean._shutdown.request import Request
-from asgi_mpclean._shutdown.signals.watch import FATAL, Watch
+from asgi_mpclean._shutdown.signals.fork import FATAL
+from asgi_mpclean._shutdown.signals.watch import Watch
 from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
@@ -242,8 +243,8 @@ def test_which_signals_force(
     instance = server() if server else None
     handler: Any = instance.handle_exit if instance else plain
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    cleanings: list[str] = []
-    watch = Watch(cleanings.append)
+    cleanings = Cleanings()
+    watch = Watch(cleanings)
     try:
         for number in previous:
             signal.signal(number, handler)
@@ -257,7 +258,7 @@ def test_which_signals_force(
         assert len(cleanings) == cleaned
         assert watch.seen
         assert watch.server_is_stopping() == (instance is not None)
-        watch.restore()
+        watch.stop()
         assert all(signal.getsignal(number) == handler for number in previous)
     finally:
         for number, found in previous.items():
@@ -266,14 +267,14 @@ def test_which_signals_force(
 
 def test_a_handler_that_somebody_keeps_after_the_end_does_nothing_of_its_own() -> None:
     previous = signal.signal(signal.SIGTERM, plain)
-    cleanings: list[str] = []
-    watch = Watch(cleanings.append)
+    cleanings = Cleanings()
+    watch = Watch(cleanings)
     try:
         watch.chain([signal.SIGTERM])
         ours: Any = signal.getsignal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, functools.partial(ours))
         over = signal.getsignal(signal.SIGTERM)
-        watch.restore()
+        watch.stop()
         assert signal.getsignal(signal.SIGTERM) is over
         for _ in range(2):
             signal.raise_signal(signal.SIGTERM)
@@ -287,15 +288,16 @@ def test_outside_the_main_thread_nothing_is_installed() -> None:
     results: list[object] = []
 
     def try_it() -> None:
-        watch = Watch(lambda _: None)
+        watch = Watch(Cleanings())
         watch.chain([signal.SIGTERM])
         watch.guard(FATAL)
-        results.extend([watch.active, watch.restore_if_on_top()])
+        results.append(watch.active)
+        watch.stop()
 
     thread = threading.Thread(target=try_it)
     thread.start()
     thread.join()
-    assert results == [False, True]
+    assert results == [False]
     assert signal.getsignal(signal.SIGTERM) == found
 
 
@@ -304,7 +306,7 @@ def test_a_ctrl_c_in_the_middle_comes_after_the_report() -> None:
     queue = registry.register(SPAWN.Queue(), on_item=lambda _: os.kill(os.getpid(), signal.SIGINT))
     queue.put(1)
     with pytest.raises(KeyboardInterrupt):
-        clean_up(Request("lifespan", 5.0, registry, on_report=reports.append))
+        clean_up(Request("lifespan", 5.0, (registry,), on_report=reports.append))
     assert [report.delivered for report in reports] == [1]
 
 

@@ -206,7 +206,7 @@ def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: boo
     thread.start()
     for number in range(200):
         queue.put(number)
-    report = clean_up(Request("test", 5.0, registry, going_away=going_away))
+    report = clean_up(Request("test", 5.0, (registry,), going_away=going_away))
     if going_away:  # A daemon thread is left where it is; it ends with the process.
         close_pipe(queue, only_writer=True)
         close_queue(queue, 1)
@@ -223,7 +223,7 @@ def test_a_thread_that_would_keep_the_process_alive_is_let_go() -> None:
     until = time.monotonic() + 10
     while id(queue) not in threads_in_get() and time.monotonic() < until:
         time.sleep(0.001)
-    clean_up(Request("test", 5.0, registry, going_away=True))
+    clean_up(Request("test", 5.0, (registry,), going_away=True))
     consumer.join(10)
     assert not consumer.is_alive()
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import workers
-from feeders import filled
+from feeders import Cleanings, filled
 from script import DELIVERED, WAIT, Script
 
 from asgi_mpclean import Registry
@@ -109,8 +109,8 @@ def handled() -> Iterator[list[int]]:
 
 
 def test_a_chained_signal_in_the_middle_of_a_clean_up_comes_after_it(handled: list[int]) -> None:
-    cleanings: list[str] = []
-    watch = Watch(cleanings.append)
+    cleanings = Cleanings()
+    watch = Watch(cleanings)
     watch.chain([signal.SIGTERM])
     registry, during = Registry(), list[int]()
 
@@ -120,7 +120,7 @@ def test_a_chained_signal_in_the_middle_of_a_clean_up_comes_after_it(handled: li
 
     filled(registry, on_item)
     registry.clean()
-    watch.restore()
+    watch.stop()
     assert (during, handled, watch.seen) == ([], [signal.SIGTERM], True)
 
 
@@ -218,7 +218,7 @@ def test_who_insists_hurries_the_clean_up_of_another_thread() -> None:
     cleaner.start()
     assert eventually(lambda: STATE.running is not None, 10)
     began = time.monotonic()
-    clean_up(Request("SIGINT", 30, Registry(), insists=True))
+    clean_up(Request("SIGINT", 30, (Registry(),), insists=True))
     cleaner.join(30)
     registry.clean()
     assert worker.exitcode == -signal.SIGKILL

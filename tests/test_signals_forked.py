@@ -60,7 +60,7 @@ def test_a_forked_child_leaves_the_servers_handler_to_itself() -> None:
     body = """
     from asgi_mpclean._shutdown.signals.watch import Watch
     signal.signal(signal.SIGTERM, lambda *_: say("server"))
-    watch = Watch(lambda name: say("clean", name))
+    watch = Watch(lambda name, *, kills: say("clean", name))
     watch.chain([signal.SIGTERM])
     pid = os.fork()
     if pid == 0:

@@ -78,6 +78,9 @@ class Conversation:
         try:
             await self._run_app()
             await self._answer_for_app()
+        except GeneratorExit:  # Nothing can be awaited: the event loop is no more.
+            self._session.end_at_once()
+            raise
         finally:
             await self._session.end()
 

@@ -47,19 +47,21 @@ class Lifespan:
     async def _run(self, app: Any) -> AsyncIterator[Mapping[str, Any]]:
         from .session import Session  # noqa: PLC0415 - loads what a lifespan needs
 
-        ours = {"mpclean": self._options.registry}
         session = Session(self._options)
+        ours, yielded = {"mpclean": session.registry}, False
         try:
             async with _nothing(app) if self._lifespan is None else self._lifespan(app) as state:
                 if not session.told_to_stop:
                     session.has_started()
+                    yielded = True
                     yield {**ours, **(state or {})}
-                    session.is_stopping()
-                    return
                 session.is_stopping()
-            # Told to stop before it has started: see `conversation`.
-            await session.end()
-            yield {**ours, **(state or {})}
+            if not yielded:  # Told to stop before it has started: see `conversation`.
+                await session.end()
+                yield {**ours, **(state or {})}
+        except GeneratorExit:  # Nothing can be awaited: the event loop is no more.
+            session.end_at_once()
+            raise
         finally:
             await session.end()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 
 from asgi_mpclean._registry.options import check_callback, check_signals, check_timeout
-from asgi_mpclean._registry.registry import Registry, default_registry
+from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
@@ -19,7 +19,7 @@ class Options:
     """The options of a lifespan, checked.
 
     Args:
-        registry: What to clean up; by default the default registry.
+        registry: Where the lifespan registers; by default in one of its own.
         timeout: Seconds.
         signals: The signals to chain handlers to.
         discover: Clean up also what was not registered.
@@ -42,7 +42,7 @@ class Options:
             msg = f"registry must be an asgi_mpclean.Registry, not {registry!r}"
             raise TypeError(msg)
         check_callback("on_report", on_report)
-        self.registry = registry if registry is not None else default_registry
+        self.registry = registry
         self.timeout = check_timeout(timeout)
         self.signals = check_signals(signals)
         self.discover = bool(discover)

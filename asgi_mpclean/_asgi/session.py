@@ -1,19 +1,32 @@
-"""One run of an app's lifespan: signals are watched, and at its end everything is cleaned up."""
+"""One run of an app's lifespan: signals are watched, and at its end what belongs to it is cleaned.
+
+What belongs to the process is cleaned as well where the process goes away next: a server that was
+told to stop by a signal raises that again and dies of it, or is a worker process of a supervisor.
+After a CTRL-C the program may go on, and everything of its own waits for its exit.
+"""
 
 from __future__ import annotations
 
-import functools
+import _thread
+import contextlib
+import multiprocessing
+import signal
+import sys
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
-from asgi_mpclean._exec.restart import lifespan_began, lifespan_ended
+from asgi_mpclean._cpython.fork import was_forked
+from asgi_mpclean._registry.owner import CURRENT
+from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state, triggers
 from asgi_mpclean._shutdown.discovery import find_unregistered
 from asgi_mpclean._shutdown.journal import trace
 from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
+from asgi_mpclean._shutdown.state import STATE
 
 from .watchdog import Watchdog
 
@@ -22,11 +35,17 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One run of a lifespan: from the first signal watched to the clean-up."""
+    """One run of a lifespan: from the first signal watched to the clean-up.
+
+    Args:
+        options: How to clean up.
+    """
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._cleaned = False
+        self.registry = options.registry if options.registry is not None else Registry()
+        self.loop: object = _running_loop()
+        self._ended = False
         self._reported = False
         self._held: list[object] = []
         self._watchdog: Watchdog | None = None
@@ -36,9 +55,10 @@ class Session:
         self._watch = Watch(self._clean_in_handler)
         options.set_policy(serving=True)
         if not state.DISABLED:
+            STATE.sessions.append(self)
+            self._current = CURRENT.set(self.registry)
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)
-            lifespan_began()
             trace("lifespan")
 
     def has_started(self) -> None:
@@ -47,7 +67,7 @@ class Session:
 
     @property
     def told_to_stop(self) -> bool:
-        """Whether the process is about to end."""
+        """Whether the server has been told to stop, by a signal or otherwise."""
         return self._watch.seen or self._watch.server_is_stopping()
 
     def is_ended_by_thread(self) -> bool:
@@ -56,61 +76,120 @@ class Session:
 
     def is_stopping(self) -> None:
         """Watch over the app's own shutdown, and let it not forget what nobody registered."""
-        if self._cleaned or state.DISABLED:
+        if self._ended or state.DISABLED:
             return
         if self._watchdog is None:
             self._watchdog = Watchdog(self._options.timeout, self._clean_while_app_waits)
-        if self._options.discover and self.told_to_stop:
+        if self._options.discover and self._process_goes_away():
             self._held = find_unregistered()
         elif self._options.discover:
             triggers.keep_until_exit()
 
-    def _clean_in_handler(self, trigger: str) -> None:
-        self._clean_up(trigger, going_away=True, in_handler=True)
+    def _process_goes_away(self, *, kills: bool = False) -> bool:
+        """Tell whether no code of the program runs after the last lifespan.
+
+        Args:
+            kills: A signal kills the process next.
+        """
+        if multiprocessing.parent_process() is not None or was_forked():
+            return kills or self.told_to_stop  # A worker process of a server.
+        # With a guard of ours below the server's handler, the signal comes there when it is raised
+        # again; whatever else stands there decides for itself.
+        dies = self._watch.came - {signal.SIGINT} and self._watch.server_raises_again()
+        return kills or (bool(dies) and STATE.guard is None)
+
+    def _clean_in_handler(self, name: str, *, kills: bool) -> None:
+        self._clean_up(name, kills=kills, in_handler=True)
 
     def _clean_while_app_waits(self, seconds: float) -> None:
-        self._clean_up("overdue", going_away=self.told_to_stop, timeout=seconds)
+        self._clean_up("overdue", timeout=seconds)
 
     def _clean_up(
         self,
         trigger: str,
         *,
-        going_away: bool,
+        kills: bool = False,
         timeout: float | None = None,
         in_handler: bool = False,
     ) -> None:
         # Noted beforehand: a signal or a second cancellation may come in the middle of it.
         report_nothing, self._reported = not self._reported, True
+        others = [session for session in STATE.sessions if session is not self]
+        going_away = not others and self._process_goes_away(kills=kills)
+        shared = any(session.registry is self.registry for session in others)
         triggers.clean_up(
             Request(
                 trigger,
                 timeout or self._options.timeout,
-                self._options.registry,
+                None if going_away else () if shared else (self.registry,),
                 discover=self._options.discover and going_away,
                 going_away=going_away,
                 on_report=self._options.on_report,
                 report_nothing=report_nothing,
                 in_handler=in_handler,
-                insists=in_handler and state.STATE.insists,
+                insists=in_handler and STATE.insists,
             )
         )
 
     async def end(self) -> None:
         """Clean up, once, without blocking the event loop and whatever is cancelled meanwhile."""
-        if self._cleaned or state.DISABLED:
+        if self._ended or state.DISABLED:
             return
-        self._cleaned = True
-        if self._watchdog is not None:
-            self._watchdog.stop()
-        work = functools.partial(self._clean_up, "lifespan", going_away=self.told_to_stop)
+        self._ended = True
+        # Its thread begins before the loop has another turn, which the app may use to wait for
+        # something that only the clean-up ends.
+        ended = self._begin()
         try:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(work, limiter=self._limiter)
+                await anyio.to_thread.run_sync(ended.acquire, limiter=self._limiter)
         except BaseException:  # A second cancellation, or an event loop that is no more.
-            work()
+            ended.acquire()
             raise
         finally:
-            self._held.clear()
-            lifespan_ended(self._options.timeout, signal_came=self._watch.seen)
-            self._watch.restore()
-            self._options.registry.leave_signals()
+            self._leave()
+
+    def end_at_once(self) -> None:
+        """Clean up where nothing can be awaited: the lifespan is dropped, its loop is no more."""
+        if self._ended or state.DISABLED or sys.is_finalizing():
+            return
+        self._ended = True
+        self._work()
+        self._leave()
+
+    def _begin(self) -> _thread.LockType:
+        """Clean up in a thread; returns a lock that can be had when that is done."""
+        ended = _thread.allocate_lock()
+        ended.acquire()
+
+        def work() -> None:
+            try:
+                self._work()
+            finally:
+                ended.release()
+
+        try:
+            _thread.start_new_thread(work, ())
+        except RuntimeError:  # There are too many threads.
+            work()
+        return ended
+
+    def _work(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+        self._clean_up("lifespan")
+
+    def _leave(self) -> None:
+        self._held.clear()
+        with contextlib.suppress(ValueError):  # Another context, as where a lifespan is dropped.
+            CURRENT.reset(self._current)
+        state.end_session(self, self._options.timeout, signal_came=self._watch.seen)
+        self._watch.stop()
+        guard.leave()
+
+
+def _running_loop() -> object:
+    asyncio = sys.modules.get("asyncio")
+    try:
+        return asyncio and asyncio.get_running_loop()
+    except RuntimeError:  # It is trio's.
+        return None

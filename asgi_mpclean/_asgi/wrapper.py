@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 
 from asgi_mpclean._registry.options import DEFAULT_SIGNALS
+from asgi_mpclean._registry.owner import CURRENT, registry_of
 from asgi_mpclean._shutdown import state
+from asgi_mpclean._shutdown.state import STATE
 
 from .options import Options
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
     from typing import Any
 
     from asgi_mpclean._registry.registry import Registry
@@ -28,11 +30,12 @@ class MPCleanLifespan:
     """An ASGI app that cleans up after another when that has shut down.
 
     Http and websocket scopes pass through untouched. An app that knows no lifespan is answered for.
-    The registry is `request.state.mpclean`, where the server supports lifespan state.
+    What is registered in the course of the lifespan, at its start-up and in its requests, ends with
+    it; its registry is `request.state.mpclean`, where the server supports lifespan state.
 
     Args:
         app: The ASGI app.
-        registry: What to clean up; by default the default registry, that of `register`.
+        registry: Where the lifespan registers, and what it cleans up; by default its own.
         timeout: Seconds that the clean-up may take, from the first trigger to its end.
         signals: The signals to chain handlers to.
         discover: Clean up also what was not registered, when the process is going away.
@@ -59,38 +62,35 @@ class MPCleanLifespan:
         self.app = app
         self._options = Options(registry, timeout, signals, discover, on_report)
         self._options.set_policy(serving=False)
-        _mark_call()
+        self._registry: Registry | None = None  # of the latest lifespan
 
-    if sys.version_info >= (3, 12):
-        # Returning the app's own coroutine costs less per request than awaiting it.
-        def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            """Run the app."""
-            if scope["type"] == "lifespan" and not state.DISABLED:
-                return self._lifespan(scope, receive, send)
-            return self.app(scope, receive, send)
-    else:  # pragma: no cover - up to Python 3.11
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app."""
+        if not STATE.sessions and scope["type"] != "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "lifespan" and not state.DISABLED:
+            await self._run_lifespan(scope, receive, send)
+        else:
+            await self._run_in_course(scope, receive, send)
 
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            """Run the app."""
-            if scope["type"] == "lifespan" and not state.DISABLED:
-                await self._lifespan(scope, receive, send)
-            else:
-                await self.app(scope, receive, send)
+    async def _run_in_course(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app in the course of the lifespan that has given its state to the scope."""
+        registry = registry_of(scope) or self._registry
+        token = CURRENT.set(registry) if registry is not None else None
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            if token is not None:
+                with contextlib.suppress(ValueError):  # Closed in another context.
+                    CURRENT.reset(token)
 
-    def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         from .conversation import Conversation  # noqa: PLC0415 - loads what a lifespan needs
         from .session import Session  # noqa: PLC0415 - the same
 
-        scope.setdefault("state", {})["mpclean"] = self._options.registry
-        return Conversation(self.app, scope, receive, send, Session(self._options)).run()
-
-
-def _mark_call() -> None:
-    """Mark the wrapper's call as what returns a coroutine, or it is taken for an ASGI 2 app."""
-    if sys.version_info >= (3, 12):
-        import inspect  # noqa: PLC0415 - a worker that only imports the app is spared it
-
-        inspect.markcoroutinefunction(MPCleanLifespan.__call__)
+        session = Session(self._options)
+        scope.setdefault("state", {})["mpclean"] = self._registry = session.registry
+        await Conversation(self.app, scope, receive, send, session).run()
 
 
 def attach(app: Any, **options: Any) -> None:

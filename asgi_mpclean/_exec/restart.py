@@ -13,12 +13,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from asgi_mpclean._shutdown.signals.handler import Handler
-from asgi_mpclean._shutdown.state import STARTED_IN, STATE, perform_restart
+from asgi_mpclean._shutdown.signals.handler import chained
+from asgi_mpclean._shutdown.state import STARTED_IN, STATE
 
 from . import exec as _exec
 
@@ -86,7 +85,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
     if server is not None:
         STATE.restart = wanted
         _stop(server)
-    elif STATE.lifespans and callable(_handler_found(signal.SIGTERM)):
+    elif STATE.sessions and callable(_handler_found(signal.SIGTERM)):
         STATE.restart = wanted._replace(by_signal=True)
         signal.raise_signal(signal.SIGTERM)
     else:
@@ -147,28 +146,6 @@ def _set_flag(server: Any) -> None:
 
 def _handler_found(signum: int) -> Any:
     handler: Any = signal.getsignal(signum)
-    while isinstance(handler, Handler):
-        handler = handler.previous
+    while (known := chained(handler)) is not None:
+        handler = known.previous
     return handler
-
-
-def lifespan_began() -> None:
-    """Note that an app is being served."""
-    STATE.lifespans += 1
-
-
-def lifespan_ended(timeout: float, *, signal_came: bool) -> None:
-    """Note that an app has shut down: what is left of the program gets `timeout` seconds.
-
-    Args:
-        timeout: Seconds.
-        signal_came: Somebody wants the process to end.
-    """
-    STATE.lifespans -= 1
-    if STATE.restart is not None and signal_came and not STATE.restart.by_signal:
-        STATE.restart = None
-    elif STATE.restart is not None and not STATE.lifespans:
-        # A thread that is not a daemon could keep the program from ending.
-        timer = threading.Timer(timeout, perform_restart)
-        timer.daemon = True
-        timer.start()

@@ -41,7 +41,7 @@ class Process(ContextProcess):
         ctx: The context to start the process in, such as `multiprocessing.get_context("spawn")`;
             by default the default context.
         stop: Asks the worker to end, before signals are used.
-        registry: Where it is registered; by default the default registry.
+        registry: Where it is registered; by default where `register` does it.
         kwargs: As `multiprocessing.Process` takes them.
 
     Raises:
@@ -49,7 +49,7 @@ class Process(ContextProcess):
         RuntimeError: While a clean-up is under way.
     """
 
-    default_registry: ClassVar[Registrar]
+    registry_here: ClassVar[staticmethod[[], Registrar]]
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Process(ContextProcess):
             msg = f"ctx must be a multiprocessing context, not {ctx!r}"
             raise TypeError(msg)
         super().__init__(*args, ctx=ctx, **kwargs)
-        registry = registry or self.default_registry
+        registry = registry or self.registry_here()
         registry.check_open()
         registry.register(self, stop=stop)
         _registries[self] = weakref.ref(registry)

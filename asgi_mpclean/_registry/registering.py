@@ -6,6 +6,7 @@ import inspect
 import linecache
 import os
 import re
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.semaphores import semaphore_names_of
@@ -16,7 +17,8 @@ from asgi_mpclean._resources.worker import PROCESS
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.plan import Plan
 from asgi_mpclean._shutdown.request import Request
-from asgi_mpclean._shutdown.signals.watch import FATAL, Watch
+from asgi_mpclean._shutdown.signals import guard
+from asgi_mpclean._shutdown.state import STATE
 from asgi_mpclean._shutdown.triggers import clean_at_exit, clean_at_signal, clean_up
 
 from .options import check_callback, check_timeout
@@ -72,19 +74,16 @@ def register(
     registry.keep(entry)
     kind.note(resource)
     clean_at_exit()
-    registry.guard_signals(_make_guard)
+    guard.guard(clean_at_signal)
+    if registry not in STATE.guarded:
+        STATE.guarded.add(registry)  # It may be dropped with all that is in it.
+        weakref.finalize(registry, guard.leave).atexit = False
 
 
-def clean(registry: Registry, timeout: float, *, discover: bool) -> CleanupReport:
+def clean(registries: tuple[Registry, ...], timeout: float, *, discover: bool) -> CleanupReport:
     """Do what `Registry.clean` does."""
     check_timeout(timeout)
-    return clean_up(Request.by_call(registry, timeout, discover=discover))
-
-
-def _make_guard() -> Watch:
-    watch = Watch(clean_at_signal)
-    watch.guard(FATAL)
-    return watch
+    return clean_up(Request.by_call(registries, timeout, discover=discover))
 
 
 def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from asgi_mpclean._report import CleanupReport
     from asgi_mpclean._resources.base import Entry
-    from asgi_mpclean._shutdown.signals.watch import Watch
 
     T = TypeVar("T")
 
@@ -46,7 +45,6 @@ class Registry(PerProcess):
         self._entries: dict[int, Entry] = {}
         self._shutting_down = False
         self._prune_at = PRUNE_AT
-        self._guard: Watch | None = None
 
     def register(
         self,
@@ -98,7 +96,7 @@ class Registry(PerProcess):
         """
         from . import registering  # noqa: PLC0415 - see `register`
 
-        return registering.clean(self, timeout, discover=discover)
+        return registering.clean((self,), timeout, discover=discover)
 
     def Process(self, *args: Any, **kwargs: Any) -> Process:  # noqa: N802 - as multiprocessing's
         """Make a `Process` that is registered here.
@@ -167,17 +165,6 @@ class Registry(PerProcess):
                 del self._entries[key]
         self._prune_at = max(PRUNE_AT, 2 * len(self._entries))
 
-    def guard_signals(self, make: Callable[[], Watch]) -> None:
-        """Watch the signals that would kill the process without a word, unless that is done."""
-        if self._guard is None:
-            watch = make()
-            self._guard = watch if watch.active else None
-
-    def leave_signals(self) -> None:
-        """Take the guard away, once it guards nothing any more and nothing stands on it."""
-        if self._guard is not None and not self._entries and self._guard.restore_if_on_top():
-            self._guard = None
-
     # For the shutdown ---------------------------------------------------------------------------
 
     def has_executors(self) -> bool:
@@ -202,12 +189,5 @@ class Registry(PerProcess):
         return entries
 
     def end_shutdown(self) -> None:
-        """Accept registrations again, and leave the signals alone until then."""
+        """Accept registrations again."""
         self._shutting_down = False
-        self.leave_signals()
-
-
-default_registry = Registry()
-Process.default_registry = default_registry
-register = default_registry.register
-clean = default_registry.clean

@@ -17,7 +17,7 @@ class Request(NamedTuple):
     Attributes:
         trigger: What started it, for the report.
         timeout: Seconds it may take.
-        registry: What to clean up; None for all registries.
+        registries: What to clean up; None for all.
         discover: Clean up all registries, and what nobody registered.
         going_away: The process ends next: its threads and descriptors end with it.
         executors_alone: Leave all else registered.
@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
     trigger: str
     timeout: float
-    registry: Registered | None = None
+    registries: tuple[Registered, ...] | None = None
     discover: bool = False
     going_away: bool = False
     executors_alone: bool = False
@@ -45,9 +45,11 @@ class Request(NamedTuple):
         return self if self.start else self._replace(start=time.monotonic())
 
     @classmethod
-    def by_call(cls, registry: Registered, timeout: float, *, discover: bool) -> Request:
+    def by_call(
+        cls, registries: tuple[Registered, ...], timeout: float, *, discover: bool
+    ) -> Request:
         """Ask for what `clean()` does."""
-        return cls("clean()", timeout, registry, discover=discover)
+        return cls("clean()", timeout, registries, discover=discover)
 
     @classmethod
     def at_signal(cls, name: str, policy: Policy) -> Request:

@@ -9,6 +9,7 @@ import _thread
 import atexit
 import contextlib
 import os
+import threading
 import weakref
 
 from asgi_mpclean._cpython.fork import PerProcess
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     class Registered(Protocol):
         """What a clean-up asks of a registry."""
 
+        def __len__(self) -> int:
+            """Return how many resources are registered."""
+
         def has_executors(self) -> bool:
             """Tell whether Python would wait at its exit for the jobs of something registered."""
 
@@ -37,6 +41,17 @@ if TYPE_CHECKING:
 
         def end_shutdown(self) -> None:
             """Accept registrations again."""
+
+    class Lifetime(Protocol):
+        """A lifespan that is open.
+
+        Attributes:
+            registry: What is registered in its course.
+            loop: The event loop that it runs in.
+        """
+
+        registry: Any
+        loop: object
 
     class Restart(Protocol):
         """A restart that was asked for."""
@@ -108,7 +123,10 @@ class State(PerProcess):
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
             to end the process.
         kept: What nobody registered, where a server ends a process without saying so.
-        lifespans: How many lifespans are open.
+        sessions: The lifespans that are open.
+        guard: Watches the signals that would kill without a word.
+        guarded: The registries whose end takes the guard away, if they were the last.
+        handled: The signals that we have had a handler for.
         restart: The restart that has been asked for.
         restarting: Held by the thread that performs it.
         registries: All registries. A child by fork goes on using them, emptied.
@@ -118,6 +136,8 @@ class State(PerProcess):
     def __init__(self) -> None:
         self.registries: weakref.WeakSet[Any] = weakref.WeakSet()
         self.watches: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.guarded: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.handled: set[int] = set()
         super().__init__()
 
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
@@ -130,7 +150,8 @@ class State(PerProcess):
         self.policy = Policy()
         self.exit_until = 0.0
         self.kept: list[object] = []
-        self.lifespans = 0
+        self.sessions: list[Lifetime] = []
+        self.guard: Any = None
         self.restart: Restart | None = None
         self.restarting = _thread.allocate_lock()
 
@@ -149,6 +170,25 @@ def perform_restart() -> None:
     if STATE.restart is not None:
         with STATE.restarting:
             STATE.restart.perform()
+
+
+def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None:
+    """Note that a lifespan has ended; after the last, what is left of a restart has `timeout`.
+
+    Args:
+        session: The lifespan.
+        timeout: Seconds.
+        signal_came: Somebody wants the process to end.
+    """
+    if session in STATE.sessions:
+        STATE.sessions.remove(session)
+    if STATE.restart is not None and signal_came and not STATE.restart.by_signal:
+        STATE.restart = None
+    elif STATE.restart is not None and not STATE.sessions:
+        # A thread that is not a daemon could keep the program from ending.
+        timer = threading.Timer(timeout, perform_restart)
+        timer.daemon = True
+        timer.start()
 
 
 # As early as possible, as the first to be registered is the last to be called.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from asgi_mpclean._cpython.executors import live_executors
 from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined, is_waited_for
+from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._cpython.tracker import note_tracker
 from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
@@ -23,6 +24,7 @@ from .journal import trace
 from .log import log
 from .plan import Plan
 from .request import Request
+from .signals import guard
 from .signals.held_back import HeldBack
 from .state import STATE, Policy
 
@@ -62,6 +64,7 @@ def _at_exit() -> None:
     if not in_main_thread():
         STATE.exit_until = time.monotonic() + policy.timeout + REPORTING_SECONDS
     clean_up(Request.at_exit(policy))
+    keep_status()
 
 
 def _before_threads_are_joined() -> None:
@@ -74,6 +77,7 @@ def _before_threads_are_joined() -> None:
     discovers = policy.discover_at_exit and bool(live_executors())
     if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
         clean_up(Request.before_threads_are_joined(policy, alone=is_waited_for()))
+        keep_status()
 
 
 before_threads_are_joined(_before_threads_are_joined)
@@ -84,9 +88,10 @@ def is_ended_by_thread() -> bool:
     return time.monotonic() < STATE.exit_until
 
 
-def clean_at_signal(name: str) -> None:
-    """Clean up because of a signal that kills the process."""
-    clean_up(Request.at_signal(name, _policy_here()))
+def clean_at_signal(name: str, *, kills: bool) -> None:
+    """Clean up everything because of a signal that kills the process."""
+    if kills:
+        clean_up(Request.at_signal(name, _policy_here()))
 
 
 def clean_before_exec() -> None:
@@ -158,8 +163,8 @@ def _take_slot(until: float) -> bool:
 
 def _run_plan(request: Request) -> CleanupReport:
     registries: list[Registered] = list(STATE.registries)
-    if request.registry is not None and not request.discover:
-        registries = [request.registry]
+    if request.registries is not None and not request.discover:
+        registries = list(request.registries)
     entries: list[Entry] = []
     for registry in registries:
         alone = request.executors_alone
@@ -171,6 +176,7 @@ def _run_plan(request: Request) -> CleanupReport:
         STATE.running = None
         for registry in registries:
             registry.end_shutdown()
+        guard.leave()
 
 
 def _publish(report: CleanupReport, request: Request) -> None:

@@ -65,7 +65,7 @@ class Steps:
             Request(
                 "step",
                 5.0,
-                self._registry,
+                (self._registry,),
                 on_report=lambda report: say("REPORT", report.to_dict()),
             )
         )

@@ -1,4 +1,4 @@
-"""A signal handler over the one it found."""
+"""A signal handler over the one it found, for all watches that need it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from asgi_mpclean._cpython.interrupts import is_dead
 from asgi_mpclean._cpython.main_thread import send_soon
 from asgi_mpclean._cpython.making import is_making_something
 from asgi_mpclean._shutdown.state import STATE
@@ -15,7 +16,6 @@ from asgi_mpclean._shutdown.state import STATE
 from .decision import Action, Moment, decide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
 # One event can reach a process twice, by its group and by its supervisor. A repeat that comes
@@ -27,43 +27,99 @@ PAUSE_SECONDS = 0.001
 PAUSES = 1000
 
 
+class Clean(Protocol):
+    """Cleans up because of a signal."""
+
+    def __call__(self, name: str, *, kills: bool) -> object:
+        """Clean up.
+
+        Args:
+            name: That of the signal.
+            kills: The signal kills the process next.
+        """
+
+
 class Watcher(Protocol):
     """Whom a handler tells of its signal.
 
     Attributes:
-        clean: Cleans up, given the name of the signal.
-        active: The watch has not ended.
-        seen: A signal has come.
         started: The app has started, so that the server has to end its lifespan.
+        clean: Cleans up because of a signal.
     """
 
-    clean: Callable[[str], object]
-    active: bool
-    seen: bool
     started: bool
+    clean: Clean
+
+    def note(self, signum: int) -> None:
+        """Note that a signal has come."""
 
 
 class Handler:
-    """A signal handler over the one it found.
+    """A signal handler over the one it found, for which it answers whatever is asked.
+
+    Some programs look for the server at the handler of its signals, others for a handler of their
+    own: they find the attributes of what is below, its class and its equality.
 
     Args:
         signum: The signal.
         previous: What was found: a callable, or SIG_DFL for a signal that kills.
-        watch: Whom to tell.
     """
 
-    def __init__(self, signum: int, previous: Any, watch: Watcher) -> None:
+    def __init__(self, signum: int, previous: Any) -> None:
+        self._mpclean = _Chained(self, signum, previous)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """Note the signal, clean up if nothing else will, and do what would have been done."""
+        self._mpclean.handle(signum, frame)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_mpclean":  # Asked before it is there, as by `copy`.
+            raise AttributeError(name)
+        return getattr(self._mpclean.previous, name)
+
+    @property  # type: ignore[misc]  # read only
+    def __class__(self) -> type:
+        """The class of the handler below."""
+        previous = self._mpclean.previous
+        return type(previous) if callable(previous) else Handler
+
+    @property
+    def __module__(self) -> str:  # type: ignore[override]  # of an instance
+        """The module of the handler below."""
+        module: str = self._mpclean.previous.__module__
+        return module
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]  # of an instance
+        """The docstring of the handler below."""
+        doc: str | None = self._mpclean.previous.__doc__
+        return doc
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or bool(self._mpclean.previous == other)
+
+    def __hash__(self) -> int:
+        # Equal to SIG_DFL, `signal.getsignal` would return that in the place of this one.
+        previous = self._mpclean.previous
+        return hash(previous) if callable(previous) else object.__hash__(self)
+
+
+class _Chained:
+    """What a handler does and knows, apart from what it answers for another."""
+
+    def __init__(self, handler: Handler, signum: int, previous: Any) -> None:
         self.signum = signum
         self.previous = previous
-        self._watch = watch
+        self.watches: list[Watcher] = []
+        self._handler = handler
         self._pid = os.getpid()
         self._process = multiprocessing.current_process()
         self._last: float | None = None
         self._postponed = 0
-        self._came_in: int | None = None  # the process in which it was last only passed on
+        self._came_in: int | None = None  # the process in which it was last only forwarded
 
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        """Note the signal, clean up if nothing else will, and do what would have been done."""
+    def handle(self, signum: int, frame: FrameType | None) -> None:
+        """Do what `decide` says."""
         moment = self._look(signum)
         action = decide(moment)
         if action is Action.POSTPONE and not self._postpone():
@@ -71,13 +127,13 @@ class Handler:
         if action is Action.HOLD_BACK and STATE.came is not None:
             STATE.came.append(signum)
         elif action is Action.DIE:
-            _die_of(signum)
+            die_of(signum)
         elif action is Action.FORWARD:
             self._came_in = os.getpid()
             self._forward(signum, frame)
         elif action is Action.CLEAN_THEN_FORWARD:
             self._note()
-            self._clean(insists=moment.repeated)
+            self._clean(kills=moment.kills, insists=moment.repeated)
             self._forward(signum, frame)
         elif action is Action.FORWARD_THEN_LOOK:
             self._note()
@@ -87,8 +143,8 @@ class Handler:
     def _look(self, signum: int) -> Moment:
         if STATE.came is not None:
             return Moment(held_back=True)
-        if os.getpid() != self._pid or not self._watch.active:
-            # Where `Watch.unchain_worker` could not be called in a worker.
+        if os.getpid() != self._pid or not self.watches:
+            # Where a worker by fork could not be told from any other fork.
             other_process = multiprocessing.current_process() is not self._process
             return Moment(
                 out_of_place=True, in_forked_worker=other_process and signum == signal.SIGTERM
@@ -102,51 +158,64 @@ class Handler:
         )
 
     def _note(self) -> None:
-        self._watch.seen = True
         self._last = time.monotonic()
+        for watch in self.watches:
+            watch.note(self.signum)
 
     @property
     def has_come_here(self) -> bool:
-        """Whether it was passed on in this process, not in one that this was forked from."""
+        """Whether it was forwarded in this process, not in one that this was forked from."""
         return self._came_in == os.getpid()
 
     @property
     def kills(self) -> bool:
         """Whether the signal would kill the process, were it not for handlers of ours."""
-        if isinstance(self.previous, Handler):
-            return self.previous.kills
-        return bool(self.previous == signal.SIG_DFL)
+        below = chained(self.previous)
+        return below.kills if below is not None else is_default(self.previous)
 
     @property
     def is_installed(self) -> bool:
         """Whether nobody has put another handler in the place of this one."""
-        return signal.getsignal(self.signum) is self
+        return signal.getsignal(self.signum) is self._handler
 
     @property
     def server(self) -> Any:
         """The server whose method the handler below is, such as uvicorn's `Server`."""
         return getattr(self.previous, "__self__", None)
 
+    def take_off(self) -> None:
+        """Put back what was found, if it is on top and no watch needs it."""
+        if self.watches or not self.is_installed:
+            return
+        previous = self.previous
+        while (below := chained(previous)) is not None and not below.watches:
+            previous = below.previous
+        if is_dead(previous):  # asyncio's, whose loop has ended meanwhile.
+            previous = signal.default_int_handler
+        signal.signal(self.signum, previous)
+
     def _clean_if_skipped(self) -> None:
         """Clean up if the server will leave without a word to the lifespan."""
         forced = bool(getattr(self.server, "force_exit", False))
         if forced or self._shutdown_will_be_skipped():
-            self._clean(insists=forced)
+            self._clean(kills=False, insists=forced)
 
     def _shutdown_will_be_skipped(self) -> bool:
         """Tell whether the server ends without the lifespan, once it has been told to stop.
 
         uvicorn did so up to 0.34, told to stop between the app's start-up and its own.
         """
-        if not self._watch.started or getattr(self.server, "started", True):
+        started = any(watch.started for watch in self.watches)
+        if not started or getattr(self.server, "started", True):
             return False
         serve = getattr(type(self.server), "_serve", None)
         return "started" not in getattr(getattr(serve, "__code__", None), "co_names", ("started",))
 
-    def _clean(self, *, insists: bool) -> None:
+    def _clean(self, *, kills: bool, insists: bool) -> None:
         STATE.insists = insists
         try:
-            self._watch.clean(signal.Signals(self.signum).name)
+            for watch in reversed(self.watches[:]):  # The latest first: it has the least.
+                watch.clean(signal.Signals(self.signum).name, kills=kills)
         finally:
             STATE.insists = False
 
@@ -156,12 +225,34 @@ class Handler:
         return self._postponed <= PAUSES and send_soon(self.signum, PAUSE_SECONDS)
 
     def _forward(self, signum: int, frame: FrameType | None) -> None:
-        if callable(self.previous):
-            self.previous(signum, frame)
-        else:
-            _die_of(signum)
+        """Call the handler below, in its own place: it may look for itself there."""
+        if not callable(self.previous):
+            die_of(signum)
+            return
+        previous, was_installed = self.previous, self.is_installed
+        if was_installed:
+            signal.signal(signum, previous)
+        try:
+            previous(signum, frame)
+        finally:
+            if was_installed and self.watches and signal.getsignal(signum) is previous:
+                signal.signal(signum, self._handler)
 
 
-def _die_of(signum: int) -> None:
+def chained(handler: object) -> _Chained | None:
+    """Return what a handler of ours knows; None for any other, whatever class it claims."""
+    if not issubclass(type(handler), Handler):
+        return None
+    known: _Chained = object.__getattribute__(handler, "_mpclean")
+    return known
+
+
+def is_default(handler: object) -> bool:
+    """Tell whether a handler is SIG_DFL itself, not what answers for it."""
+    return chained(handler) is None and handler == signal.SIG_DFL
+
+
+def die_of(signum: int) -> None:
+    """Let the default action of a signal end this process."""
     signal.signal(signum, signal.SIG_DFL)
     signal.raise_signal(signum)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
 from .fork import FATAL
-from .handler import Handler
+from .handler import chained, is_default
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -28,9 +29,7 @@ class HeldBack:
         for signum in FATAL:
             previous: Any = signal.getsignal(signum)
             # A handler of ours holds back by itself.
-            if not isinstance(previous, Handler) and (
-                callable(previous) or previous == signal.SIG_DFL
-            ):
+            if chained(previous) is None and (callable(previous) or is_default(previous)):
                 self._found[signum] = previous
                 signal.signal(signum, self._note)
 
@@ -44,7 +43,7 @@ class HeldBack:
 
 
 def _let_go(found: dict[int, Any], came: list[int]) -> None:
-    """Put the handlers back, then raise what came; whichever handler raises, none is left out."""
+    """Put the handlers back, then give them what came; if one raises, none is left out."""
     try:
         while found:
             signum = next(iter(found))
@@ -53,7 +52,19 @@ def _let_go(found: dict[int, Any], came: list[int]) -> None:
         while came:
             signum = came[0]
             came[:] = [number for number in came if number != signum]
-            signal.raise_signal(signum)
+            _give_again(signum)
     finally:
         if found or came:
             _let_go(found, came)
+
+
+def _give_again(signum: int) -> None:
+    """Do what the signal would have done, had it not been held back.
+
+    Raised again, it would reach an event loop twice, which has been told of it by its descriptor.
+    """
+    handler = signal.getsignal(signum)
+    if callable(handler):
+        handler(signum, sys._getframe())  # noqa: SLF001 - what Python gives to a handler
+    else:
+        signal.raise_signal(signum)

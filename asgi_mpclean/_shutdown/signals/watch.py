@@ -1,89 +1,100 @@
-"""Handlers over some signals, for as long as a lifespan or a registered resource needs them."""
+"""Watching some signals, for as long as a lifespan or a registered resource needs it."""
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
-from . import fork
-from .handler import Handler
+from .fork import FATAL
+from .handler import Handler, chained, is_default
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-# Those that kill by default and come from outside; not every system has each.
-FATAL = fork.FATAL
+    from .handler import Clean, _Chained
+
 # Of these only a default that kills is guarded; a terminal's CTRL-C is for the server to handle.
 GUARDED = tuple(number for number in FATAL if number not in {signal.SIGTERM, signal.SIGINT})
 
 
 class Watch:
-    """Handlers over some signals.
+    """Watches some signals.
+
+    There is one handler over each handler that was found, however many watches need it.
 
     Args:
-        clean: Cleans up, given the name of the signal; called in the main thread, at any moment.
+        clean: Cleans up; called in the main thread, at any moment.
     """
 
-    def __init__(self, clean: Callable[[str], object]) -> None:
+    def __init__(self, clean: Clean) -> None:
         self.clean = clean
-        self.seen = False
-        self.active = False
+        self.came: set[int] = set()
         self.started = False  # The app has started, so that the server has to end its lifespan.
-        self._handlers: list[Handler] = []
+        self._handlers: list[_Chained] = []
         STATE.watches.add(self)
+
+    @property
+    def active(self) -> bool:
+        """Whether it watches anything."""
+        return bool(self._handlers)
+
+    @property
+    def seen(self) -> bool:
+        """Whether a signal has come."""
+        return bool(self.came)
+
+    def note(self, signum: int) -> None:
+        """Note that a signal has come."""
+        self.came.add(signum)
 
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
-        for signum in signals:
-            previous = signal.getsignal(signum) if in_main_thread() else None
-            if callable(previous) or previous == signal.SIG_DFL:
-                self._install(signum, previous)
+        for signum in signals if in_main_thread() else ():
+            found = signal.getsignal(signum)
+            if callable(found) or is_default(found):
+                self._join(signum, found)
 
     def guard(self, signals: Iterable[int]) -> None:
         """Watch those of the signals that would kill the process without a word."""
-        for signum in signals:
-            previous: Any = signal.getsignal(signum) if in_main_thread() else None
-            guarded = isinstance(previous, Handler) and previous.kills
-            if guarded or previous == signal.SIG_DFL:
-                self._install(signum, previous)
+        for signum in signals if in_main_thread() else ():
+            found: Any = signal.getsignal(signum)
+            known = chained(found)
+            if known.kills if known is not None else is_default(found):
+                self._join(signum, found)
 
-    def _install(self, signum: int, previous: Any) -> None:
-        handler = Handler(signum, previous, self)
-        self.active = True
-        with contextlib.suppress(ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
-            signal.signal(signum, handler)
-            self._handlers.append(handler)
+    def _join(self, signum: int, found: Any) -> None:
+        known = chained(found)
+        if known is None:
+            handler = Handler(signum, found)
+            try:
+                signal.signal(signum, handler)
+            except (ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
+                return
+            STATE.handled.add(signum)
+            known = chained(handler)
+        if known is not None and self not in known.watches:
+            known.watches.append(self)
+            self._handlers.append(known)
 
     def server_is_stopping(self) -> bool:
         """Tell whether the server has said that it has been told to stop."""
         servers = [handler.server for handler in self._handlers]
         return any(getattr(server, "should_exit", False) is True for server in servers)
 
-    def restore(self) -> None:
-        """Put back what was found, unless somebody has put a handler over ours since."""
-        self.active = False  # A handler that somebody keeps does nothing of its own any more.
-        if not in_main_thread():
-            return
-        for handler in reversed(self._handlers):
-            if handler.is_installed:
-                signal.signal(handler.signum, handler.previous)
-        self._handlers.clear()
+    def server_raises_again(self) -> bool:
+        """Tell whether the server raises a signal again at its end, as uvicorn does."""
+        return any(hasattr(handler.server, "capture_signals") for handler in self._handlers)
 
-    def restore_if_on_top(self) -> bool:
-        """Restore, if everything can be put back here and now; tells whether it was."""
-        if self._handlers and not in_main_thread():
-            return False
-        if not all(handler.is_installed for handler in self._handlers):
-            return False
-        self.active = False
-        while self._handlers:
-            handler = self._handlers.pop()
-            signal.signal(handler.signum, handler.previous)
-        return True
+    def stop(self) -> None:
+        """Watch no more, and put back what was found where nobody else needs our handler."""
+        for handler in self._handlers:
+            if self in handler.watches:
+                handler.watches.remove(self)
+        self._handlers.clear()
+        put_back()
 
     def unguard(self) -> None:
         """In a forked child, restore SIG_DFL where our handler had replaced it."""
@@ -104,3 +115,16 @@ class Watch:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
+
+
+def put_back() -> None:
+    """Take each handler of ours off that nobody needs and nothing stands on.
+
+    Only the main thread can; in another one this waits for the next time.
+    """
+    if not in_main_thread():
+        return
+    for signum in STATE.handled:
+        known = chained(signal.getsignal(signum))
+        if known is not None:
+            known.take_off()
