@@ -220,7 +220,10 @@ def test_the_bare_decorator() -> None:
 
     assert lifespan.__doc__ == "The user's own words."
     with TestClient(Starlette(lifespan=lifespan)) as client:
-        assert client.app_state == {"answer": 42, "mpclean": DEFAULT}
+        registry = client.app_state["mpclean"]
+        assert client.app_state == {"answer": 42, "mpclean": registry}
+        assert isinstance(registry, Registry)
+        assert registry is not DEFAULT
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

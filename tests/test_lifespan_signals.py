@@ -114,11 +114,21 @@ def test_told_to_stop_before_it_has_started(way: str) -> None:
     assert log == ["enter", "exit", "cleaned", "startup.complete", "shutdown.complete"]
 
 
+class RaisingServer:
+    """Raises at its end what it was told to stop by, as uvicorn's does: the process dies of it."""
+
+    def handle_exit(self, _signum: int, _frame: object) -> None:
+        """Be told to stop."""
+
+    def capture_signals(self) -> None:
+        """Be known by this name."""
+
+
 @pytest.mark.parametrize("way", ["wrapper", "lifespan"])
 @pytest.mark.parametrize("early", [False, True], ids=["", "before it has started"])
 def test_what_the_app_lets_go_of_in_its_shutdown_is_counted(way: str, early: bool) -> None:
     """The items are in the pipe, and nothing else in the process knows of the queue any more."""
-    previous = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    previous = signal.signal(signal.SIGTERM, RaisingServer().handle_exit)
     reports: list[CleanupReport] = []
     try:
         driver = Driver(on_report=reports.append)

@@ -7,11 +7,11 @@ After a CTRL-C the program may go on, and everything of its own waits for its ex
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import multiprocessing
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -93,10 +93,12 @@ class Session:
         """
         if multiprocessing.parent_process() is not None or was_forked():
             return kills or self.told_to_stop  # A worker process of a server.
+        if not self._watch.server_raises_again():
+            return kills
         # With a guard of ours below the server's handler, the signal comes there when it is raised
         # again; whatever else stands there decides for itself.
-        dies = self._watch.came - {signal.SIGINT} and self._watch.server_raises_again()
-        return kills or (bool(dies) and STATE.guard is None)
+        deadly = self._watch.came - {signal.SIGINT}
+        return kills or any(not guard.watches(signum) for signum in deadly)
 
     def _clean_in_handler(self, name: str, *, kills: bool) -> None:
         self._clean_up(name, kills=kills, in_handler=True)
@@ -141,9 +143,9 @@ class Session:
         ended = self._begin()
         try:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(ended.acquire, limiter=self._limiter)
+                await anyio.to_thread.run_sync(ended.wait, limiter=self._limiter)
         except BaseException:  # A second cancellation, or an event loop that is no more.
-            ended.acquire()
+            ended.wait()
             raise
         finally:
             self._leave()
@@ -156,19 +158,18 @@ class Session:
         self._work()
         self._leave()
 
-    def _begin(self) -> _thread.LockType:
-        """Clean up in a thread; returns a lock that can be had when that is done."""
-        ended = _thread.allocate_lock()
-        ended.acquire()
+    def _begin(self) -> threading.Event:
+        """Clean up in a thread; returns what is set when that is done."""
+        ended = threading.Event()
 
         def work() -> None:
             try:
                 self._work()
             finally:
-                ended.release()
+                ended.set()
 
         try:
-            _thread.start_new_thread(work, ())
+            threading.Thread(target=work, name="asgi_mpclean-lifespan", daemon=True).start()
         except RuntimeError:  # There are too many threads.
             work()
         return ended

@@ -35,3 +35,9 @@ def leave() -> None:
     elif in_main_thread():
         STATE.guard = None
         watch.stop()
+
+
+def watches(signum: int) -> bool:
+    """Tell whether a signal is guarded."""
+    watch: Watch | None = STATE.guard
+    return watch is not None and watch.watches(signum)

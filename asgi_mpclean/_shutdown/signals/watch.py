@@ -41,6 +41,10 @@ class Watch:
         """Whether it watches anything."""
         return bool(self._handlers)
 
+    def watches(self, signum: int) -> bool:
+        """Tell whether it watches a signal."""
+        return any(handler.signum == signum for handler in self._handlers)
+
     @property
     def seen(self) -> bool:
         """Whether a signal has come."""
