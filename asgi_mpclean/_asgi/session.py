@@ -114,8 +114,9 @@ class Session:
         timeout: float | None = None,
         in_handler: bool = False,
     ) -> None:
-        # Noted beforehand: a signal or a second cancellation may come in the middle of it.
-        report_nothing, self._reported = not self._reported, True
+        # Noted beforehand: a signal or a second cancellation may come in the middle of it. Where
+        # something waits for another end, that will be reported.
+        report_nothing, self._reported = not self._reported and not state.is_waiting(), True
         others = [session for session in STATE.sessions if session is not self]
         going_away = not others and self._process_goes_away(kills=kills)
         shared = any(session.registry is self.registry for session in others)

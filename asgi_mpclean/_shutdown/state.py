@@ -172,6 +172,11 @@ def perform_restart() -> None:
             STATE.restart.perform()
 
 
+def is_waiting() -> bool:
+    """Tell whether anything is registered that waits for its end."""
+    return any(len(registry) for registry in list(STATE.registries))
+
+
 def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None:
     """Note that a lifespan has ended; after the last, what is left of a restart has `timeout`.
 

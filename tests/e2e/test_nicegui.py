@@ -52,7 +52,7 @@ def items(outcome: Outcome) -> list[int]:
 
 def faults(outcome: Outcome) -> list[str]:
     """Return the faults, less the KeyboardInterrupt that NiceGUI itself lets through."""
-    own = outcome.output.rstrip().endswith("KeyboardInterrupt")
+    own = re.search(r"^KeyboardInterrupt$", outcome.output, re.MULTILINE) is not None
     return dataclasses.replace(outcome, tracebacks=0 if own else outcome.tracebacks).faults
 
 

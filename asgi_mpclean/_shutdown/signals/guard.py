@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
-from asgi_mpclean._shutdown.state import STATE
+from asgi_mpclean._shutdown.state import STATE, is_waiting
 
 from .fork import FATAL
 from .watch import Watch, put_back
@@ -30,7 +30,7 @@ def guard(clean: Clean) -> None:
 def leave() -> None:
     """Take the guard away, once nothing is registered any more."""
     watch = STATE.guard
-    if watch is None or any(len(registry) for registry in list(STATE.registries)):
+    if watch is None or is_waiting():
         put_back()
     elif in_main_thread():
         STATE.guard = None
