@@ -112,6 +112,7 @@ class Conversation:
         else:
             await self._session.end()
         if self._stage is Stage.STOPPED_EARLY:
+            self._session.give_early_stops()
             await self._say("lifespan.startup.complete")
             if kind == "lifespan.shutdown.complete":
                 return  # The server has not asked for it yet.
@@ -153,6 +154,7 @@ class Conversation:
 
     async def _end_early(self) -> None:
         await self._session.end()
+        self._session.give_early_stops()
         await self._say("lifespan.startup.complete")
 
 

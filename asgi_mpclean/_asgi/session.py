@@ -28,6 +28,7 @@ from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
 
+from . import early
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -62,8 +63,13 @@ class Session:
             trace("lifespan")
 
     def has_started(self) -> None:
-        """Note that the app has started."""
+        """Note that the app has started, and that the server will be told so."""
         self._watch.started = True
+        self.give_early_stops()
+
+    def give_early_stops(self) -> None:
+        """Give the server again what came before it could hear it."""
+        early.give_again([*guard.unheard(), *self._watch.unheard()], self.loop)
 
     @property
     def told_to_stop(self) -> bool:

@@ -57,12 +57,21 @@ def stopped(name: str, moment: str, how: str, *, later: float = 0.0, **env: str)
 
 SHORT = [
     ("granian", "importing", "SIGTERM"),
-    ("granian on asyncio", "starting", "CTRL-C"),
+    ("granian on asyncio", "importing", "SIGTERM"),
     ("uvicorn", "starting", "SIGTERM"),
     ("hypercorn", "importing", "CTRL-C"),
     ("gunicorn", "importing", "SIGTERM"),
 ]
-ALL = [(name, moment, how) for name in SERVERS for moment in MOMENTS for how in SIGNALS]
+# CTRL-C is two signals for granian's worker, which blocks for ever in its own WorkerSignal.set at
+# the second one, with the library and without, as soon as it has set its handlers.
+BLOCKED = {("starting", "CTRL-C"), ("started", "CTRL-C")}
+ALL = [
+    (name, moment, how)
+    for name in SERVERS
+    for moment in MOMENTS
+    for how in SIGNALS
+    if not (name.startswith("granian") and (moment, how) in BLOCKED)
+]
 
 
 @pytest.mark.parametrize(("name", "moment", "how"), ALL if LONG else SHORT)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
+import types
 from typing import TYPE_CHECKING
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE, is_waiting
 
 from .fork import FATAL
+from .handler import is_loop
 from .watch import Watch, put_back
 
 if TYPE_CHECKING:
-    from .handler import Clean
+    from .handler import Clean, _Chained
+
+
+# What a server is told to stop by.
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def guard(clean: Clean) -> None:
@@ -24,7 +32,27 @@ def guard(clean: Clean) -> None:
     if STATE.guard is None and in_main_thread():
         watch = Watch(clean)
         watch.guard(FATAL)
+        watch.chain(filter(_may_be_missed, STOPS))
         STATE.guard = watch if watch.active else None
+
+
+def _may_be_missed(signum: int) -> bool:
+    """Tell whether nobody may hear a signal now: a server that is still starting.
+
+    uvloop hears nothing while it does not run. A worker by fork has the handler of its supervisor
+    until it sets its own, as granian's has.
+    """
+    found = signal.getsignal(signum)
+    is_worker = multiprocessing.parent_process() is not None
+    return is_loop(getattr(found, "__self__", None)) or (
+        is_worker and type(found) is types.MethodType
+    )
+
+
+def unheard() -> list[_Chained]:
+    """Return the handlers whose signal came early, and may not have been heard."""
+    watch: Watch | None = STATE.guard
+    return [] if watch is None else watch.unheard()
 
 
 def leave() -> None:

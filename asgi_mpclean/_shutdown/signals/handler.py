@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,15 @@ REPEAT_SECONDS = 0.25
 # A signal that kills waits for what is being made, this long (seconds) and so many times.
 PAUSE_SECONDS = 0.001
 PAUSES = 1000
+
+
+class Hearing(enum.Enum):
+    """Whether a server has heard the signal that came last."""
+
+    NOTHING_CAME = "no signal has come"
+    HEARD = "it says so, or its event loop has been told"
+    MISSED = "its event loop does not run yet, and looks at nothing"
+    UNKNOWN = "its handler has been called, which may be that of another process"
 
 
 class Clean(Protocol):
@@ -111,6 +121,7 @@ class _Chained:
         self.signum = signum
         self.previous = previous
         self.watches: list[Watcher] = []
+        self.hearing = Hearing.NOTHING_CAME
         self._handler = handler
         self._pid = os.getpid()
         self._process = multiprocessing.current_process()
@@ -138,6 +149,7 @@ class _Chained:
         elif action is Action.FORWARD_THEN_LOOK:
             self._note()
             self._forward(signum, frame)
+            self.hearing = self._hear()
             self._clean_if_skipped()
 
     def _look(self, signum: int) -> Moment:
@@ -161,6 +173,16 @@ class _Chained:
         self._last = time.monotonic()
         for watch in self.watches:
             watch.note(self.signum)
+
+    def _hear(self) -> Hearing:
+        """Tell whether the server has heard the signal that has just been forwarded to it."""
+        if getattr(self.server, "should_exit", False) is True:
+            return Hearing.HEARD
+        if not is_loop(self.server):
+            return Hearing.UNKNOWN
+        descriptor = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(descriptor)
+        return Hearing.HEARD if descriptor != -1 else Hearing.MISSED
 
     @property
     def has_come_here(self) -> bool:
@@ -245,6 +267,11 @@ def chained(handler: object) -> _Chained | None:
         return None
     known: _Chained = object.__getattribute__(handler, "_mpclean")
     return known
+
+
+def is_loop(server: object) -> bool:
+    """Tell whether a handler is a method of an event loop, as uvloop's is, rather than a server."""
+    return hasattr(server, "run_forever")
 
 
 def is_default(handler: object) -> bool:

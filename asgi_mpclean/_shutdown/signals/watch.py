@@ -9,7 +9,7 @@ from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
 from .fork import FATAL
-from .handler import Handler, chained, is_default
+from .handler import Handler, Hearing, chained, is_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,6 +82,11 @@ class Watch:
         if known is not None and self not in known.watches:
             known.watches.append(self)
             self._handlers.append(known)
+
+    def unheard(self) -> list[_Chained]:
+        """Return the handlers whose signal has come, and may not have been heard."""
+        unheard = {Hearing.MISSED, Hearing.UNKNOWN}
+        return [handler for handler in self._handlers if handler.hearing in unheard]
 
     def server_is_stopping(self) -> bool:
         """Tell whether the server has said that it has been told to stop."""
