@@ -9,35 +9,57 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.handler import Hearing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from asgi_mpclean._shutdown.signals.watch import Watch
 
-    from asgi_mpclean._shutdown.signals.handler import _Chained
-
-# How often (seconds) it is looked whether the server has set its handlers, and how many times.
+# How often (seconds) it is looked whether the server has set its handlers, and how long. It may
+# also miss a stop between two runs of its loop, which granian's worker has.
 EARLY_LOOK_SECONDS = 0.05
-EARLY_LOOKS = 100
+EARLY_SECONDS = 5.0
+# A server that has heard another stop tells the lifespan within this time (seconds).
+TOLD_SECONDS = 0.3
 
 
-def give_again(handlers: Iterable[_Chained], loop: Any) -> None:
-    """Give the signals of handlers again, in an event loop, as soon as they can be heard.
+class EarlyStops:
+    """Gives a stop again, in the event loop of a lifespan, as soon as it can be heard.
+
+    One stop is enough, however many signals it came by: a second one could mean more.
 
     Args:
-        handlers: Those whose signal has come and may not have been heard.
-        loop: The event loop of the lifespan, if it is asyncio's.
+        watch: That of the lifespan.
+        loop: Its event loop, if it is asyncio's.
     """
-    for handler in handlers:
-        if loop is not None:
-            loop.call_soon(_look, handler, loop, EARLY_LOOKS)
 
+    def __init__(self, watch: Watch, loop: Any) -> None:
+        self._watch = watch
+        self._loop = loop
+        self._over = False
+        self._until = 0.0
 
-def _look(handler: _Chained, loop: Any, looks: int) -> None:
-    if handler.hearing is Hearing.HEARD:
-        return
-    if handler.hearing is Hearing.MISSED or not handler.is_installed:
-        handler.hearing = Hearing.HEARD
-        signal.raise_signal(handler.signum)
-    elif looks > 0:
-        loop.call_later(EARLY_LOOK_SECONDS, _look, handler, loop, looks - 1)
+    def give_again(self) -> None:
+        """Begin, as the server is told next that the app has started."""
+        if self._loop is not None and (guard.come() or self._watch.may_miss()):
+            self._until = self._loop.time() + EARLY_SECONDS
+            self._loop.call_soon(self._look)
+
+    def stop(self) -> None:
+        """End, as the server has been told to stop."""
+        self._over = True
+
+    def _look(self) -> None:
+        came = [*guard.come(), *self._watch.come()]
+        left = self._until - self._loop.time()
+        if self._over or left <= 0 or any(each.hearing is Hearing.HEARD for each in came):
+            return
+        for handler in came:
+            # Its supervisor may have told a server that it is to stop when it could hear.
+            replaced = left < EARLY_SECONDS - TOLD_SECONDS and not handler.is_installed
+            if handler.hearing is Hearing.MISSED or replaced:
+                handler.hearing = Hearing.HEARD
+                self._watch.note(handler.signum)
+                signal.raise_signal(handler.signum)
+                return
+        self._loop.call_later(EARLY_LOOK_SECONDS, self._look)

@@ -28,7 +28,7 @@ from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
 
-from . import early
+from .early import EarlyStops
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Session:
         # anyio import its backend, which would cost a tenth of a second at the exit.
         self._limiter = anyio.CapacityLimiter(1)
         self._watch = Watch(self._clean_in_handler)
+        self._early_stops = EarlyStops(self._watch, self.loop)
         options.set_policy(serving=True)
         if not state.DISABLED:
             STATE.sessions.append(self)
@@ -69,7 +70,7 @@ class Session:
 
     def give_early_stops(self) -> None:
         """Give the server again what came before it could hear it."""
-        early.give_again([*guard.unheard(), *self._watch.unheard()], self.loop)
+        self._early_stops.give_again()
 
     @property
     def told_to_stop(self) -> bool:
@@ -84,6 +85,7 @@ class Session:
         """Watch over the app's own shutdown, and let it not forget what nobody registered."""
         if self._ended or state.DISABLED:
             return
+        self._early_stops.stop()
         if self._watchdog is None:
             self._watchdog = Watchdog(self._options.timeout, self._clean_while_app_waits)
         if self._options.discover and self._process_goes_away():

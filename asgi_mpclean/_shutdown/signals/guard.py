@@ -49,10 +49,10 @@ def _may_be_missed(signum: int) -> bool:
     )
 
 
-def unheard() -> list[_Chained]:
-    """Return the handlers whose signal came early, and may not have been heard."""
+def come() -> list[_Chained]:
+    """Return the handlers whose signal came early."""
     watch: Watch | None = STATE.guard
-    return [] if watch is None else watch.unheard()
+    return [] if watch is None else watch.come()
 
 
 def leave() -> None:

@@ -9,7 +9,7 @@ from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
 from .fork import FATAL
-from .handler import Handler, Hearing, chained, is_default
+from .handler import Handler, Hearing, chained, is_default, is_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,10 +83,14 @@ class Watch:
             known.watches.append(self)
             self._handlers.append(known)
 
-    def unheard(self) -> list[_Chained]:
-        """Return the handlers whose signal has come, and may not have been heard."""
-        unheard = {Hearing.MISSED, Hearing.UNKNOWN}
-        return [handler for handler in self._handlers if handler.hearing in unheard]
+    def come(self) -> list[_Chained]:
+        """Return the handlers whose signal has come."""
+        nothing = Hearing.NOTHING_CAME
+        return [handler for handler in self._handlers if handler.hearing is not nothing]
+
+    def may_miss(self) -> bool:
+        """Tell whether a handler below is that of an event loop, which must run to hear."""
+        return any(is_loop(handler.server) for handler in self._handlers)
 
     def server_is_stopping(self) -> bool:
         """Tell whether the server has said that it has been told to stop."""
