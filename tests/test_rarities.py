@@ -29,7 +29,7 @@ from asgi_mpclean._asgi.watchdog import Watchdog
 from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython import waiting
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
-from asgi_mpclean._exec.restart import _is_forked_worker, _stop
+from asgi_mpclean._exec.restart import _stop
 from asgi_mpclean._resources.base import _cleaned, was_cleaned
 from asgi_mpclean._resources.worker import TERMINATE_AT, semaphores_of_process
 from asgi_mpclean._shutdown import triggers
@@ -41,6 +41,7 @@ from asgi_mpclean._shutdown.triggers import _at_exit, clean_up, keep_until_exit
 from asgi_mpclean._shutdown.workers import WorkersEnd
 from asgi_mpclean._worker import parent
 from asgi_mpclean._worker import signals as worker_signals
+from asgi_mpclean._worker.forked import is_forked_worker
 from asgi_mpclean._worker.parent import _wait_for_parent
 from asgi_mpclean._worker.signals import TerminatedError, _SendAgain, give_handlers_back
 
@@ -187,7 +188,7 @@ def test_where_processes_cannot_be_looked_at_no_server_is_a_worker(
         raise OSError
 
     monkeypatch.setattr(Path, "read_text", fail)
-    assert not _is_forked_worker()
+    assert not is_forked_worker()
 
 
 def test_a_server_without_listeners_is_told_at_once() -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from asgi_mpclean._cpython.fork import was_forked
 from asgi_mpclean._registry.owner import CURRENT
 from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state, triggers
@@ -27,6 +26,7 @@ from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
+from asgi_mpclean._worker.forked import is_forked_worker
 
 from .early import EarlyStops
 from .watchdog import Watchdog
@@ -46,6 +46,7 @@ class Session:
         self._options = options
         self.registry = options.registry if options.registry is not None else Registry()
         self.loop: object = _running_loop()
+        self._is_worker = multiprocessing.parent_process() is not None or is_forked_worker()
         self._ended = False
         self._reported = False
         self._held: list[object] = []
@@ -99,7 +100,7 @@ class Session:
         Args:
             kills: A signal kills the process next.
         """
-        if multiprocessing.parent_process() is not None or was_forked():
+        if self._is_worker:
             return kills or self.told_to_stop  # A worker process of a server.
         if not self._watch.server_raises_again():
             return kills
@@ -122,11 +123,13 @@ class Session:
         timeout: float | None = None,
         in_handler: bool = False,
     ) -> None:
-        # Noted beforehand: a signal or a second cancellation may come in the middle of it. Where
-        # something waits for another end, that will be reported.
-        report_nothing, self._reported = not self._reported and not state.is_waiting(), True
         others = [session for session in STATE.sessions if session is not self]
         going_away = not others and self._process_goes_away(kills=kills)
+        # Noted beforehand: a signal or a second cancellation may come in the middle of it. Where
+        # the rest waits for the exit, that will be reported.
+        waits = self._watch.seen and not going_away
+        report_nothing, self._reported = not (self._reported or waits), True
+        STATE.reported |= report_nothing
         shared = any(session.registry is self.registry for session in others)
         triggers.clean_up(
             Request(

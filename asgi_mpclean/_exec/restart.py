@@ -13,18 +13,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from asgi_mpclean._shutdown.signals.handler import chained
 from asgi_mpclean._shutdown.state import STARTED_IN, STATE
+from asgi_mpclean._worker.forked import is_forked_worker
 
 from . import exec as _exec
-
-# Fields of /proc/PID/stat, behind the name. Linux marks a process that was forked and has executed
-# nothing; and its code and its stack are where those of its parent are.
-FLAGS, LAYOUT = 6, slice(23, 26)
-FORKED = 0x40
 
 # The time (seconds) for a connection that has just been accepted to send its request.
 TIME_TO_READ_SECONDS = 0.1
@@ -93,7 +88,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
 
 
 def _own_command() -> list[str]:
-    if multiprocessing.parent_process() is not None or _is_forked_worker():
+    if multiprocessing.parent_process() is not None or is_forked_worker():
         msg = "cannot restart a worker process; restart its supervisor, or end this one"
         raise RuntimeError(msg)
     arguments = sys.argv if getattr(sys, "frozen", False) else sys.orig_argv
@@ -102,19 +97,6 @@ def _own_command() -> list[str]:
         raise RuntimeError(msg)
     # By the full path of the interpreter, as by its name a virtual environment is not found.
     return [sys.executable, *arguments[1:]]
-
-
-def _is_forked_worker() -> bool:
-    """Tell whether the process that forked this one, as gunicorn does, still looks after it."""
-    try:
-        own, parent = _process_status("self"), _process_status(str(os.getppid()))
-    except (OSError, ValueError):  # It is not Linux, or the parent is somebody else's.
-        return False
-    return bool(int(own[FLAGS]) & FORKED) and own[LAYOUT] == parent[LAYOUT]
-
-
-def _process_status(pid: str) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _running_server() -> Any | None:

@@ -73,6 +73,7 @@ class Request(NamedTuple):
             discover=policy.discover_at_exit,
             going_away=True,
             on_report=policy.on_report,
+            report_nothing=policy.serving and not STATE.reported,
         )
 
     @classmethod

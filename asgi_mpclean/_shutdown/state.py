@@ -127,6 +127,7 @@ class State(PerProcess):
         guard: Watches the signals that would kill without a word.
         guarded: The registries whose end takes the guard away, if they were the last.
         handled: The signals that we have had a handler for.
+        reported: A clean-up has been reported, be it that there was nothing to do.
         restart: The restart that has been asked for.
         restarting: Held by the thread that performs it.
         registries: All registries. A child by fork goes on using them, emptied.
@@ -152,6 +153,7 @@ class State(PerProcess):
         self.kept: list[object] = []
         self.sessions: list[Lifetime] = []
         self.guard: Any = None
+        self.reported = False
         self.restart: Restart | None = None
         self.restarting = _thread.allocate_lock()
 
@@ -170,11 +172,6 @@ def perform_restart() -> None:
     if STATE.restart is not None:
         with STATE.restarting:
             STATE.restart.perform()
-
-
-def is_waiting() -> bool:
-    """Tell whether anything is registered that waits for its end."""
-    return any(len(registry) for registry in list(STATE.registries))
 
 
 def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None:

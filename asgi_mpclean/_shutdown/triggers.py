@@ -142,6 +142,7 @@ def _clean_up_in_turn(request: Request) -> CleanupReport:
         report = _run_plan(request)
         trace("report", report)
         if report.resources or report.semaphores:
+            STATE.reported = True
             _publish(report, request)
         elif request.report_nothing:
             _call(request.on_report, report)
