@@ -7,14 +7,20 @@ whole, so that a warning of the resource tracker or a second delivery would be s
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from script import DELIVERED, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NEXT = Path(__file__).with_name("next_image.py")
 
@@ -29,18 +35,21 @@ RAN = "a old"
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let PATH lead past a file without its run bit to the program, and temporary files be ours."""
-    for folder in ("first", "second", "tmp"):
+    for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
     (tmp_path / "first" / "prog").write_text("not to be run")
     (tmp_path / "second" / "prog").symlink_to(sys.executable)
     path = f"{tmp_path}/none:{tmp_path}/first:{tmp_path}/second:{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    # The address of a socket, which managers and the fork server have there, must not be long.
+    monkeypatch.setenv("TMPDIR", short := tempfile.mkdtemp())
     monkeypatch.setenv("MARK", "old")
     # Scripts run from here, to find files by their relative names.
     monkeypatch.chdir(tmp_path)
+    yield
+    shutil.rmtree(short)
 
 
 def end(body: str, script: type[Script] = Script) -> list[str]:
