@@ -74,7 +74,7 @@ def test_a_worker_that_cannot_be_killed_is_said_to_run(caplog: pytest.LogCapture
     worker = sleeping_worker(registry)
     worker.terminate = worker.kill = lambda: None  # As one in an uninterruptible system call.
     report = registry.clean(timeout=0.5)
-    assert [entry.outcome for entry in report.resources] == ["unlinked", "still running"]
+    assert [entry.outcome for entry in report.resources] == ["still running"]
     assert report.seconds < 1
     assert "Process sleeper: still running" in caplog.text
     del worker.terminate, worker.kill
@@ -140,7 +140,8 @@ def test_a_queue_that_a_worker_reads_too_is_left_to_it() -> None:
 def test_what_is_registered_by_nobody_is_named_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inspect.currentframe", lambda: None)
     registry = Registry()
-    registry.register(SPAWN.Lock())
+    lock = registry.register(SPAWN.Lock())
+    assert lock in registry
     assert registry.clean().resources[0].name == "lock"
 
 

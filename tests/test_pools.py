@@ -254,7 +254,8 @@ def unused_executor() -> Any:
 )
 def test_bad_input_is_reported_as_what_it_was(make: Callable[[], Any], outcome: str) -> None:
     registry = Registry()
-    registry.register(make())
+    made = registry.register(make())
+    assert made in registry
     report = registry.clean(PATIENT)
     assert [entry.outcome for entry in report.resources] == [outcome]
     assert report.seconds < 0.5 * PATIENT

@@ -118,8 +118,8 @@ def test_who_waits_without_a_caller_is_nobodys() -> None:
 
 def test_two_locks_of_the_fork_context_are_looked_up_at_once() -> None:
     registry = Registry()
-    for _ in range(2):
-        registry.register(FORK.Lock())
+    locks = [registry.register(FORK.Lock()) for _ in range(2)]
+    assert list(registry) == locks
     assert [entry.outcome for entry in registry.clean().resources] == ["unlinked"] * 2
 
 

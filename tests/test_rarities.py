@@ -343,7 +343,8 @@ def test_semaphores_of_others_are_not_taken_for_a_workers_own() -> None:
 
 def test_a_registered_pool_is_not_discovered_once_more() -> None:
     registry = Registry()
-    registry.register(SPAWN.Pool(1))
+    pool = registry.register(SPAWN.Pool(1))
+    assert pool in registry
     report = registry.clean(discover=True, timeout=10)
     assert [entry.registered for entry in report.resources if entry.kind == "Pool"] == [True]
 

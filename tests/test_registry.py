@@ -19,12 +19,13 @@ import workers
 import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
-from asgi_mpclean._registry.registry import PRUNE_AT
+from asgi_mpclean._registry.entries import AGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SPAWN = multiprocessing.get_context("spawn")
+MANY = AGES[-1]  # registrations after which each entry has been looked at more than once
 
 # Each kind with the named semaphores it holds in the spawn context.
 KINDS: list[tuple[str, Callable[[Any], Any], int]] = [
@@ -74,7 +75,8 @@ class OwnEvent(multiprocessing.synchronize.Event):
 @pytest.mark.parametrize(("kind", "semaphores"), [(OwnQueue, 8), (OwnEvent, 5)])
 def test_a_subclass_is_closed_as_what_it_extends(kind: Any, semaphores: int) -> None:
     registry = Registry()
-    registry.register(kind(ctx=SPAWN))
+    own = registry.register(kind(ctx=SPAWN))
+    assert own in registry
     assert registry.clean().semaphores == semaphores
 
 
@@ -217,7 +219,8 @@ def test_registering_during_a_clean_up_is_refused_and_the_resource_closed() -> N
     names = {name for resource in late for name in semaphore_names_of(resource)}
     assert len(names) == 4
     assert not names & Snapshot().names
-    registry.register(SPAWN.Lock())  # Afterwards it is open again.
+    lock = registry.register(SPAWN.Lock())  # Afterwards it is open again.
+    assert lock in registry
     assert registry.clean().semaphores == 1
 
 
@@ -310,12 +313,14 @@ def test_default_names_are_what_a_person_recognises() -> None:
     jobs = registry.register(SPAWN.Queue())
     events = SPAWN.Event()
     registry.register(events)
+    lock = SPAWN.Lock()
     registry.register(
-        SPAWN.Lock(),
+        lock,
         name="the lock",
     )
-    registry.register(SPAWN.Process(target=print, name="worker 1"))
+    worker = registry.register(SPAWN.Process(target=print, name="worker 1"))
     assert jobs in registry
+    assert worker in registry
     names = [entry.name.split(":")[0] for entry in registry.clean().resources]
     here = os.path.basename(__file__)
     assert names == [f"jobs ({here}", f"events ({here}", "the lock", "worker 1"]
@@ -323,20 +328,21 @@ def test_default_names_are_what_a_person_recognises() -> None:
 
 def test_a_script_that_registers_for_ever_does_not_grow_for_ever() -> None:
     registry = Registry()
-    for _ in range(4 * PRUNE_AT):
+    for _ in range(4 * MANY):
         registry.register(SPAWN.Lock())
+        registry.register(SPAWN.SimpleQueue())
     gc.collect()
-    assert len(registry) <= 2 * PRUNE_AT
-    held = [registry.register(SPAWN.Lock()) for _ in range(3 * PRUNE_AT)]
+    assert len(registry) <= 2
+    held = [registry.register(SPAWN.Lock()) for _ in range(3 * MANY)]
     assert all(lock in registry for lock in held)
     registry.clean()
 
 
-def test_pruning_keeps_a_queue_with_something_in_it() -> None:
+def test_letting_go_keeps_a_queue_with_something_in_it() -> None:
     registry = Registry()
     got: list[int] = []
     registry.register(SPAWN.Queue(), on_item=got.append).put(1)
-    for _ in range(2 * PRUNE_AT):
+    for _ in range(2 * MANY):
         registry.register(SPAWN.SimpleQueue())
         registry.register(SPAWN.Process(target=print))
     registry.clean()

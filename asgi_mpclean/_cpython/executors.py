@@ -72,3 +72,19 @@ def executor_outcome(executor: Any) -> str:
     if executor._broken:
         return "already broken"
     return "already closed" if executor._shutdown_thread else ""
+
+
+def executor_has_ended(executor: Any) -> bool:
+    """Tell whether a `ProcessPoolExecutor` has been shut down, or is broken, and nothing is left.
+
+    Its thread ends last.
+    """
+    if not executor_outcome(executor):
+        return False
+    thread = executor._executor_manager_thread
+    return thread is None or not thread.is_alive()
+
+
+def executor_is_idle(executor: Any) -> bool:
+    """Tell whether a `ProcessPoolExecutor` has no job; False where that cannot be told."""
+    return Feature.EXECUTORS in AVAILABLE and not executor._pending_work_items

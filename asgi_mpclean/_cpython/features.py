@@ -77,7 +77,11 @@ NAMES: dict[Feature, dict[str, str]] = {
         "multiprocessing.context:Process": "_start_method",
     },
     Feature.POOLS: {
-        "multiprocessing.pool:Pool": "_pool _inqueue _outqueue _worker_handler _terminate",
+        "multiprocessing.pool:Pool": (
+            "_pool _inqueue _outqueue _worker_handler _task_handler _result_handler _terminate "
+            "_state"
+        ),
+        "multiprocessing.pool": "RUN",
     },
     Feature.EXECUTORS: {
         "concurrent.futures.process:ProcessPoolExecutor": (

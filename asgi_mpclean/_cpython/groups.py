@@ -64,3 +64,9 @@ def _processes(resource: Any) -> list[Any]:
 def manager_process(manager: Any) -> Any | None:
     """Return the server process of a manager, None if it was not started here."""
     return getattr(manager, "_process", None) if Feature.MANAGERS in AVAILABLE else None
+
+
+def manager_has_ended(manager: Any) -> bool:
+    """Tell whether a manager that was started here has been shut down."""
+    shutdown = getattr(manager, "shutdown", None)  # A `Finalize`, once it has been started.
+    return isinstance(shutdown, _util.Finalize) and not shutdown.still_active()

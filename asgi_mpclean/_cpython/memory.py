@@ -55,6 +55,56 @@ def believe_name(block: Any) -> None:
         _identities.setdefault(block, identity)
 
 
+class UnreferencedMemory:
+    """What is left of a `SharedMemory` that has been garbage-collected: its name and its memory.
+
+    Args:
+        block: The `SharedMemory`.
+    """
+
+    _fd = -1
+
+    def __init__(self, block: Any) -> None:
+        self._name, self._flags, self._track = block._name, block._flags, is_tracked(block)
+        _identities[self] = _identities[block]
+
+    def close(self) -> None:
+        """Do nothing: its mapping went with it."""
+
+    def unlink(self) -> None:
+        """Do what `SharedMemory.unlink` does."""
+        _posixshmem.shm_unlink(self._name)
+        if self._track:
+            loaded.tracker.unregister(self._name, "shared_memory")
+
+
+def unreferenced(block: Any) -> UnreferencedMemory | None:
+    """Return what stands for `block` when that is garbage-collected.
+
+    None where that cannot be told, or where the system itself frees it.
+    """
+    if _posixshmem is None or Feature.SHARED_MEMORY not in AVAILABLE or block not in _identities:
+        return None
+    return UnreferencedMemory(block)
+
+
+def memory_is_gone(block: Any) -> bool:
+    """Tell whether the name of `block` is free, or another's; False where that cannot be told."""
+    known = _identities.get(block)
+    if _posixshmem is None or known is None or Feature.SHARED_MEMORY not in AVAILABLE:
+        return False
+    try:
+        fd = _posixshmem.shm_open(block._name, os.O_RDONLY, mode=0)
+    except FileNotFoundError:
+        return True
+    except OSError:  # No descriptor is left, or it is somebody else's.
+        return False
+    try:
+        return _identity(fd) != known
+    finally:
+        os.close(fd)
+
+
 def _identity(fd: int) -> Identity | None:
     try:
         status = os.fstat(fd)

@@ -44,6 +44,14 @@ def pool_is_busy(pool: Any) -> bool:
     return Feature.POOLS in AVAILABLE and bool(pool._worker_handler.is_alive())
 
 
+def pool_has_ended(pool: Any) -> bool:
+    """Tell whether `pool` has been closed or terminated, and its threads have ended."""
+    if Feature.POOLS not in AVAILABLE or pool._state == loaded.pools.RUN:
+        return False
+    threads = (pool._worker_handler, pool._task_handler, pool._result_handler)
+    return not any(thread.is_alive() for thread in threads)
+
+
 def pool_jobs(pool: Any) -> Any:
     """Return the queue from which the workers of a `Pool` take their jobs."""
     return pool._inqueue

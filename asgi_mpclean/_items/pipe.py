@@ -177,11 +177,21 @@ class PipeReader(FrameParser):
 
 
 def _has_no_writer(fd: int) -> bool:
+    event = _poll(fd)
+    return bool(event & select.POLLHUP and not event & select.POLLIN)
+
+
+def is_hung_up(fd: int) -> bool:
+    """Tell whether nobody can write any more; False where that cannot be told."""
+    return sys.platform != "win32" and bool(_poll(fd) & select.POLLHUP)
+
+
+def _poll(fd: int) -> int:
     if sys.platform == "win32":
-        return False
+        return 0
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return any(event & select.POLLHUP and not event & select.POLLIN for _, event in poll.poll(0))
+    return next((event for _, event in poll.poll(0)), 0)
 
 
 def bytes_in_pipe(fd: int) -> int:

@@ -7,7 +7,7 @@ import linecache
 import os
 import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from asgi_mpclean._cpython.semaphores import semaphore_names_of
 from asgi_mpclean._resources.base import Entry
@@ -54,12 +54,11 @@ def register(
     if state.DISABLED:
         return
     if registry.is_shutting_down:
-        _discard(Entry(resource, kind, ""))
-        msg = f"cannot register {resource!r} while a clean-up is under way; it was closed"
-        raise RuntimeError(msg)
-    known = registry.find(resource)
-    if known is None:
-        registry.prune()
+        _refuse(resource, kind)
+    record = registry.find(resource)
+    if record is not None:
+        known = record.entry
+    else:
         # Noted now, as the end is where time counts.
         semaphores = semaphore_names_of(resource) if kind is QUEUE else None
         known = Entry(resource, kind, "", semaphores=semaphores)
@@ -71,8 +70,8 @@ def register(
         stop=known.stop if stop is None else stop,
         semaphores=known.semaphores,
     )
-    registry.keep(entry)
-    kind.note(resource)
+    if not registry.keep(entry, kind.note(resource), record):
+        _refuse(resource, kind)
     clean_at_exit()
     guard.guard(clean_at_signal)
     if registry not in STATE.guarded:
@@ -115,7 +114,9 @@ def _default_name(resource: Any, kind: Kind) -> str:
     return f"{found[1]} ({place})" if found and alone else place
 
 
-def _discard(entry: Entry) -> None:
+def _refuse(resource: Any, kind: Kind) -> NoReturn:
     """Close a resource that came too late to be registered."""
-    if entry.kind is not PROCESS:
-        Plan([entry], Request("register()", DISCARD_SECONDS)).run()
+    if kind is not PROCESS:
+        Plan([Entry(resource, kind, "")], Request("register()", DISCARD_SECONDS)).run()
+    msg = f"cannot register {resource!r} while a clean-up is under way; it was closed"
+    raise RuntimeError(msg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asgi_mpclean._cpython.fork import PerProcess
 from asgi_mpclean._shutdown.state import STATE
 
+from .entries import Entries
 from .process import Process
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from asgi_mpclean._report import CleanupReport
     from asgi_mpclean._resources.base import Entry
 
-    T = TypeVar("T")
+    from .entries import Record
 
-# So many entries are kept before the first look for some that have ended by themselves.
-PRUNE_AT = 64
+    T = TypeVar("T")
 
 
 class Registry(PerProcess):
@@ -42,9 +42,8 @@ class Registry(PerProcess):
 
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
         """Be empty, as in a forked child, where all that is registered belongs to the parent."""
-        self._entries: dict[int, Entry] = {}
+        self._entries = Entries()
         self._shutting_down = False
-        self._prune_at = PRUNE_AT
 
     def register(
         self,
@@ -122,14 +121,15 @@ class Registry(PerProcess):
         self.clean()
 
     def __len__(self) -> int:
+        """Count what is left to clean up, what the app has let go of included."""
         return len(self._entries)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the registered resources, in the order of their registration."""
-        return iter([entry.resource for entry in list(self._entries.values())])
+        return iter(self._entries.shown())
 
     def __contains__(self, resource: object) -> bool:
-        return id(resource) in self._entries
+        return self._entries.find(resource) is not None
 
     def __bool__(self) -> bool:
         """An empty registry is a registry."""
@@ -148,45 +148,43 @@ class Registry(PerProcess):
         """Whether a clean-up is under way."""
         return self._shutting_down
 
-    def find(self, resource: object) -> Entry | None:
+    def find(self, resource: object) -> Record | None:
         """Return what is known of a resource."""
-        return self._entries.get(id(resource))
+        return self._entries.find(resource)
 
-    def keep(self, entry: Entry) -> None:
-        """Keep a new entry, or a changed one in the place of the old."""
-        self._entries[id(entry.resource)] = entry
+    def keep(self, entry: Entry, note: object, known: Record | None) -> bool:
+        """Keep a new entry, or a changed one in the place of the old.
 
-    def prune(self) -> None:
-        """Let go of what has ended and nobody else refers to: a script may register for ever."""
-        if len(self._entries) < self._prune_at:
-            return
-        for key in list(self._entries):
-            if self._entries[key].kind.is_spent(self._entries[key]):
-                del self._entries[key]
-        self._prune_at = max(PRUNE_AT, 2 * len(self._entries))
+        Args:
+            entry: What is registered.
+            note: What stands for it when it is garbage-collected.
+            known: What was known of it.
+
+        Returns:
+            Whether it is kept, rather than too late: a clean-up has begun and has not seen it.
+        """
+        record = self._entries.add(entry, note, known)
+        # Looked at again, as it may have begun just before; if it took the entry, that is cleaned.
+        if self._shutting_down and self._entries.take(record):
+            return False
+        if known is None:
+            self._entries.tidy(record.serial)
+        return True
 
     # For the shutdown ---------------------------------------------------------------------------
 
     def has_executors(self) -> bool:
         """Tell whether Python would wait at its exit for the jobs of something registered."""
-        return bool(self._executors())
+        return bool(self._entries.look_at("executor"))
 
     def take_executors(self) -> list[Entry]:
         """Hand over the executors alone."""
-        taken = self._executors()
-        for entry in taken:
-            self._entries.pop(id(entry.resource), None)
-        return taken
-
-    def _executors(self) -> list[Entry]:
-        return [entry for entry in list(self._entries.values()) if entry.kind.name == "executor"]
+        return self._entries.take_kind("executor")
 
     def begin_shutdown(self) -> list[Entry]:
         """Refuse registrations from now on, and hand over what is registered."""
         self._shutting_down = True
-        entries = list(self._entries.values())
-        self._entries.clear()
-        return entries
+        return self._entries.take_all()
 
     def end_shutdown(self) -> None:
         """Accept registrations again."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,13 +23,13 @@ STOP = frozenset({"stop"})
 
 
 def never(_entry: Entry) -> bool:
-    """Tell that a resource is not spent, as nobody can know."""
+    """Tell that a resource is not spent, or not held."""
     return False
 
 
-def is_unused(entry: Entry) -> bool:
-    """Tell whether nobody else refers to a resource."""
-    return sys.getrefcount(entry.resource) <= 2  # noqa: PLR2004 - the entry's and this call's
+def always(_entry: Entry) -> bool:
+    """Tell that a resource is held."""
+    return True
 
 
 def nothing(_resource: Any) -> None:
@@ -46,8 +45,12 @@ class Kind(NamedTuple):
             that was added by `add_kind` is given itself.
         closer: Makes what takes one through a clean-up.
         options: Which of the options `on_item` and `stop` mean something for it.
-        is_spent: Tells whether one has ended, so that a registry may let go of it.
-        note: Called when one is registered, with what may be harder to know at the end.
+        is_spent: Tells whether one has ended, so that a registry forgets it.
+        is_held: Tells whether one is kept from being garbage-collected: work may be to come.
+        let_go: Called with one that is held and that the app has dropped, again and again until it
+            returns how many items are lost when that is let go of; None while it has to be kept.
+        note: Called when one is registered, with what may be harder to know at the end; what it
+            returns takes the place of one that is garbage-collected, until that is spent.
     """
 
     name: str
@@ -55,7 +58,9 @@ class Kind(NamedTuple):
     closer: Callable[[Entry, ResourceReport, Context], Any]
     options: frozenset[str] = NO_OPTIONS
     is_spent: Callable[[Entry], bool] = never
-    note: Callable[[Any], None] = nothing
+    is_held: Callable[[Entry], bool] = never
+    let_go: Callable[[Entry], int | None] | None = None
+    note: Callable[[Any], object] = nothing
 
 
 class Entry:
@@ -89,6 +94,22 @@ class Entry:
         self.stop = stop
         self.registered = registered
         self.semaphores = semaphores
+
+    def about(self, resource: Any) -> Entry:
+        """Return the same entry of another resource."""
+        return Entry(
+            resource,
+            self.kind,
+            self.name,
+            on_item=self.on_item,
+            stop=self.stop,
+            registered=self.registered,
+            semaphores=self.semaphores,
+        )
+
+    def of_lost(self, name: str, items: int) -> Entry:
+        """Return an entry that tells of items that are lost already, in a queue like this."""
+        return Entry(DroppedQueue(items), DROPPED, name, registered=self.registered)
 
 
 class Context(NamedTuple):
@@ -150,6 +171,28 @@ class Closer:
         """Have something called that may block; `what` is what it does to the resource."""
         return self.context.runner.submit([function], f"{what} {self.report.name}")
 
+
+class DroppedQueue:
+    """What is left of queues that the app has dropped with items in them.
+
+    Args:
+        items: How many.
+    """
+
+    def __init__(self, items: int) -> None:
+        self.items = items
+
+
+class DroppedCloser(Closer):
+    """Reports the items of queues that are gone."""
+
+    def end(self) -> None:
+        """Count them."""
+        self.report.dropped += self.resource.items
+        self.report.outcome = "dropped by the app"
+
+
+DROPPED = Kind("dropped queue", (), DroppedCloser)
 
 # What has been cleaned up, by its id, which may be another's once it is gone.
 _cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.queues import has_readable_pipes
 from asgi_mpclean._items.delivery import Delivery
-from asgi_mpclean._items.pipe import PipeReader
+from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
 
 from .base import ITEMS, Closer, Kind
 
@@ -42,8 +42,28 @@ class ConnectionCloser(Closer):
         self.report.outcome = "already closed" if self._was_closed else "closed"
 
 
+def _is_spent(entry: Entry) -> bool:
+    connection = entry.resource
+    if connection.closed:
+        return True
+    if entry.on_item is None or not (connection.readable and has_readable_pipes()):
+        return False
+    # First whether somebody may write, then whether somebody has written.
+    fd = connection.fileno()
+    return is_hung_up(fd) and not bytes_in_pipe(fd)
+
+
+def _is_held(entry: Entry) -> bool:
+    """Tell whether messages may be to come; dropped without that, it tells its peer the end."""
+    return entry.on_item is not None
+
+
 def _is_closed(entry: Entry) -> bool:
-    return bool(entry.resource.closed)
+    try:
+        entry.resource.address  # noqa: B018 - a closed one has none
+    except AttributeError:
+        return True
+    return False
 
 
 class ListenerCloser(Closer):
@@ -66,6 +86,12 @@ CONNECTION = Kind(
     ("multiprocessing.connection.Connection", "multiprocessing.connection.PipeConnection"),
     ConnectionCloser,
     options=ITEMS,
+    is_spent=_is_spent,
+    is_held=_is_held,
+)
+LISTENER = Kind(
+    "listener",
+    ("multiprocessing.connection.Listener",),
+    ListenerCloser,
     is_spent=_is_closed,
 )
-LISTENER = Kind("listener", ("multiprocessing.connection.Listener",), ListenerCloser)

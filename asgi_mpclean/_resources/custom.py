@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._items.delivery import Delivery
 
-from .base import Closer
+from .base import ITEMS, Closer, Kind, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .base import Entry
 
     Close = Callable[[Any, float], Iterable[Any] | None]
 
@@ -47,3 +50,14 @@ class CustomCloser(Closer):
         """Count the items that were delivered."""
         self._delivery.end()
         self.report.outcome = self._outcome
+
+
+def _is_closed(entry: Entry) -> bool:
+    """Tell whether it says that it is closed, as files, sockets and most other classes do."""
+    return getattr(entry.resource, "closed", False) is True
+
+
+def custom_kind(cls: type, close: Close) -> Kind:
+    """Return the kind of what is closed by `close`; it is held, as nobody else would close it."""
+    closer = functools.partial(CustomCloser, close=close)
+    return Kind(cls.__name__, (cls,), closer, options=ITEMS, is_spent=_is_closed, is_held=always)

@@ -9,13 +9,15 @@ from asgi_mpclean._cpython.executors import (
     begin_executor_shutdown,
     executor_calls,
     executor_futures,
+    executor_has_ended,
+    executor_is_idle,
     executor_outcome,
     executor_processes,
 )
 from asgi_mpclean._cpython.queues import feeder
 from asgi_mpclean._items.delivery import Sink
 
-from .base import STOP, Kind
+from .base import STOP, Kind, always
 from .group import GroupCloser
 from .queue import QueueCloser
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asgi_mpclean._items.calls import Call
+
+    from .base import Entry
 
 
 class ExecutorCloser(GroupCloser):
@@ -83,6 +87,21 @@ class ExecutorCloser(GroupCloser):
         self.report.cancelled += sum(future.cancelled() for future in self._futures)
 
 
+def _has_ended(entry: Entry) -> bool:
+    return executor_has_ended(entry.resource)
+
+
+def _let_go(entry: Entry) -> int | None:
+    """Let go of one that the app has dropped, which ends it, once its jobs are done."""
+    return 0 if executor_is_idle(entry.resource) else None
+
+
 EXECUTOR = Kind(
-    "executor", ("concurrent.futures.process.ProcessPoolExecutor",), ExecutorCloser, options=STOP
+    "executor",
+    ("concurrent.futures.process.ProcessPoolExecutor",),
+    ExecutorCloser,
+    options=STOP,
+    is_spent=_has_ended,
+    is_held=always,
+    let_go=_let_go,
 )

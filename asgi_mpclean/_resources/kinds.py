@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .base import ITEMS, Kind
 from .connection import CONNECTION, LISTENER
-from .custom import CustomCloser
+from .custom import custom_kind
 from .executor import EXECUTOR
 from .lock import LOCK
 from .manager import MANAGER
@@ -20,6 +18,8 @@ from .worker import PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from .base import Kind
 
 T = TypeVar("T")
 
@@ -102,6 +102,5 @@ def add_kind(cls: type[T], close: Callable[[T, float], Iterable[Any] | None]) ->
     if not callable(close):
         msg = f"close must be callable, not {close!r}"
         raise TypeError(msg)
-    closer = functools.partial(CustomCloser, close=close)
     KINDS[:] = [kind for kind in KINDS if kind.types != (cls,)]
-    KINDS.insert(0, Kind(cls.__name__, (cls,), closer, options=ITEMS))
+    KINDS.insert(0, custom_kind(cls, close))

@@ -6,7 +6,7 @@ from typing import Any
 
 from asgi_mpclean._cpython.semaphores import semaphore_names_of
 
-from .base import Closer, Kind, is_unused
+from .base import Closer, Kind
 
 
 class LockCloser(Closer):
@@ -29,5 +29,4 @@ LOCK = Kind(
         "multiprocessing.sharedctypes.SynchronizedBase",
     ),
     LockCloser,
-    is_spent=is_unused,
 )

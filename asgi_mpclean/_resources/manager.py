@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._cpython.groups import manager_process, started_elsewhere
+from asgi_mpclean._cpython.groups import manager_has_ended, manager_process, started_elsewhere
 
 from .base import Closer, Kind
+
+if TYPE_CHECKING:
+    from .base import Entry
 
 # The time (seconds) that a process may take to be gone that was killed at the very end.
 KILLED_SECONDS = 0.2
@@ -44,4 +47,13 @@ class ManagerCloser(Closer):
         self.report.outcome = ends.get(self.process.exitcode, "killed")
 
 
-MANAGER = Kind("manager", ("multiprocessing.managers.BaseManager",), ManagerCloser)
+def _has_ended(entry: Entry) -> bool:
+    return manager_has_ended(entry.resource)
+
+
+MANAGER = Kind(
+    "manager",
+    ("multiprocessing.managers.BaseManager",),
+    ManagerCloser,
+    is_spent=_has_ended,
+)

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import os
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.memory import (
+    UnreferencedMemory,
     believe_name,
     made_shared_memory,
+    memory_is_gone,
     note_shared_memory,
     unlink_shared_memory,
+    unreferenced,
 )
 
 from .base import Closer, Kind
+
+if TYPE_CHECKING:
+    from .base import Entry
 
 # Which process registered a block first. A fork inherits the answer: to its child it is a copy.
 _registered_by: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def note_memory(resource: Any) -> None:
-    """Remember that this process has registered `resource`, unless it inherited it so."""
+def note_memory(resource: Any) -> UnreferencedMemory | None:
+    """Remember that this process has registered `resource`, unless it inherited it so.
+
+    Returns:
+        What it leaves behind when it is garbage-collected: its name, if it is ours to unlink.
+    """
     block = _block(resource)
     _registered_by.setdefault(block, os.getpid())
     if not note_shared_memory(block):
         believe_name(block)
+    return unreferenced(block) if _is_made_here(block) else None
+
+
+def _is_made_here(block: Any) -> bool:
+    here = _registered_by.get(block, os.getpid()) == os.getpid()
+    return here and made_shared_memory(block)
+
+
+def _is_gone(entry: Entry) -> bool:
+    return memory_is_gone(_block(entry.resource))
 
 
 def _block(resource: Any) -> Any:
@@ -38,8 +58,7 @@ class MemoryCloser(Closer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._block = _block(self.resource)
-        here = _registered_by.get(self._block, os.getpid()) == os.getpid()
-        self._made_here = here and made_shared_memory(self._block)
+        self._made_here = _is_made_here(self._block)
 
     def finish(self) -> None:
         """Unlink it first: to close it may fail, where the app still has a view of it."""
@@ -60,5 +79,6 @@ MEMORY = Kind(
     "shared memory",
     ("multiprocessing.shared_memory.SharedMemory", "multiprocessing.shared_memory.ShareableList"),
     MemoryCloser,
+    is_spent=_is_gone,
     note=note_memory,
 )

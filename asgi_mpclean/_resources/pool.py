@@ -13,6 +13,7 @@ from asgi_mpclean._cpython.pools import (
     free_pool,
     is_thread_pool,
     job_of,
+    pool_has_ended,
     pool_is_busy,
     pool_is_terminated,
     pool_is_transparent,
@@ -30,6 +31,7 @@ from .queue import QueueCloser
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .base import Entry
     from .worker import WorkerCloser
 
 CANCELLED = "the pool was shut down before this job had begun"
@@ -111,4 +113,9 @@ class PoolCloser(GroupCloser, Sink):
         self.force()
 
 
-POOL = Kind("pool", ("multiprocessing.pool.Pool",), PoolCloser, options=STOP)
+def _has_ended(entry: Entry) -> bool:
+    return pool_has_ended(entry.resource)
+
+
+# While it has jobs, what waits for their results holds it.
+POOL = Kind("pool", ("multiprocessing.pool.Pool",), PoolCloser, options=STOP, is_spent=_has_ended)

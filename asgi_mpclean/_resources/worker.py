@@ -14,7 +14,7 @@ from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.semaphores import unlink_semaphores
 from asgi_mpclean._worker import tree
 
-from .base import STOP, Kind, is_unused
+from .base import STOP, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,12 +235,12 @@ def _make(entry: Entry, report: ResourceReport, _context: Context) -> WorkerClos
 
 def _is_spent(entry: Entry) -> bool:
     try:
-        pid, exitcode = entry.resource.pid, entry.resource.exitcode
+        return entry.resource.exitcode is not None
     except ValueError:  # It has been closed.
         return True
-    return exitcode is not None or (pid is None and is_unused(entry))
 
 
+# While it runs, multiprocessing itself holds it.
 PROCESS = Kind(
     "process",
     ("multiprocessing.process.BaseProcess",),
