@@ -57,7 +57,7 @@ ENDED, FORCED = (f"ProcessPoolExecutor {how} some cancelled" for how in ("closed
         (REGISTER, 0.5, False, [ENDED]),
         (REGISTER, 600, False, [FORCED]),
         ("", 0.5, True, [ENDED]),
-        (REGISTER + QUEUE, 0.5, False, [*DELIVERED, ENDED, "Queue closed 0"]),
+        (REGISTER + QUEUE, 0.5, False, [ENDED, *DELIVERED, "Queue closed 0"]),
         (
             REGISTER + QUEUE + THREAD,
             0.5,

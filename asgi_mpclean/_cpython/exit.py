@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging  # Before `multiprocessing.util`, so that what is logged at the very end arrives.
 import multiprocessing
 import multiprocessing.util
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import loaded
 from .features import AVAILABLE, Feature
 from .fork import PerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+logging.raiseExceptions  # noqa: B018 - imported for the order of its exit function
 _atexit: Any = atexit
 _threading: Any = threading
 _util: Any = multiprocessing.util
@@ -68,32 +69,54 @@ def when_work_is_over(callback: Callable[[], None]) -> None:
         _util.Finalize(None, callback, exitpriority=sys.maxsize)
 
 
-class _AtExit(PerProcess):
-    """Whether a finalizer stands in for atexit in this process."""
+# Before every finalizer of multiprocessing itself, which ends pools, managers and feeders.
+FIRST_OF_FINALIZERS = 1000
 
-    has_finalizer: bool
+
+class _AtExit(PerProcess):
+    """What is to be called at the end of this process, and what will call it."""
+
+    callback: Callable[[], None] | None
+    finalizer: Any
 
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
-        self.has_finalizer = False
+        self.callback = self.finalizer = None
+
+    def is_kept(self, callback: Callable[[], None]) -> bool:
+        """Tell whether `callback` will be called already."""
+        if self.callback is not callback:
+            return False
+        return self.finalizer is None or bool(self.finalizer.still_active())
 
 
 _at_exit = _AtExit()
 
 
 def at_process_exit(callback: Callable[[], None]) -> None:
-    """Call `callback` when this process ends by itself, also where atexit is not run.
+    """Call `callback` when this process ends by itself, before multiprocessing ends it.
 
-    A child of multiprocessing up to Python 3.12 ends by `os._exit` after its finalizers.
+    That is at the beginning of the exit function of multiprocessing, which has been registered when
+    that was imported: the functions that an app has registered since come before it, and find what
+    they use. A child of multiprocessing calls it as well, where it does not run those of atexit.
     """
-    atexit.unregister(callback)  # The last one registered is the first to run.
-    atexit.register(callback)
-    if (  # pragma: no cover - up to Python 3.12
-        multiprocessing.parent_process() is not None
-        and sys.version_info < (3, 13)
-        and not _at_exit.has_finalizer
-    ):
-        _at_exit.has_finalizer = True
-        _util.Finalize(None, callback, exitpriority=100)
+    if _at_exit.is_kept(callback):
+        return
+    _at_exit.callback = callback
+    if Feature.FINALIZERS in AVAILABLE:
+        _at_exit.finalizer = _util.Finalize(None, callback, exitpriority=FIRST_OF_FINALIZERS)
+    else:
+        _at_exit.finalizer = None
+        atexit.register(callback)
+
+
+def _keep(state: _AtExit) -> None:
+    """Register it again: a worker forgets its finalizers once it has imported the main module."""
+    if state.callback is not None:
+        at_process_exit(state.callback)
+
+
+if hasattr(_util, "register_after_fork"):
+    _util.register_after_fork(_at_exit, _keep)
 
 
 def before_threads_are_joined(callback: Callable[[], None]) -> None:
@@ -105,13 +128,3 @@ def before_threads_are_joined(callback: Callable[[], None]) -> None:
     if Feature.JOINING in AVAILABLE:
         with contextlib.suppress(RuntimeError):  # The main thread has ended already.
             _threading._register_atexit(callback)
-
-
-def is_waited_for() -> bool:
-    """Tell whether Python waits at its exit for threads that are not those of executors."""
-    managers = set(loaded.executors._threads_wakeups if loaded.executors else ())
-    return any(
-        not thread.daemon and thread not in managers
-        for thread in threading.enumerate()
-        if thread is not threading.main_thread()
-    )

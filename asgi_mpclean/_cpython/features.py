@@ -27,6 +27,7 @@ class Feature(str, enum.Enum):
     SHARED_MEMORY = "know who made a block of shared memory"
     JOINING = "run something before Python waits for threads and executors, and know that it does"
     EXIT = "run what is left to be run at exit, before a signal kills"
+    FINALIZERS = "run something first when multiprocessing ends this process"
     FORKED_WORKERS = "know a worker by fork from any other fork, before its code runs"
     HELPERS = "end the resource tracker, and remove the folder of multiprocessing"
     FORK_SERVER = "end the fork server"
@@ -94,6 +95,10 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.SHARED_MEMORY: {"multiprocessing.shared_memory:SharedMemory": "_fd _flags _name"},
     Feature.JOINING: {"threading": "_register_atexit _shutdown"},
     Feature.EXIT: {"atexit": "_run_exitfuncs", "multiprocessing.util": "_run_finalizers"},
+    Feature.FINALIZERS: {
+        "multiprocessing.util": "_exit_function _finalizer_registry register_after_fork",
+        "multiprocessing.util:Finalize": "still_active",
+    },
     # Without an underscore, but in no documentation.
     Feature.FORKED_WORKERS: {"multiprocessing.util": "register_after_fork"},
     Feature.HELPERS: {

@@ -60,6 +60,14 @@ def items_in_flight(queue: Any) -> int | None:
         return None
 
 
+def items_fill(queue: Any) -> bool:
+    """Tell whether `queue` has as many items as it may have; False where that cannot be told."""
+    try:
+        return bool(queue.full())
+    except (AttributeError, NotImplementedError, OSError):
+        return False
+
+
 def has_readable_pipes() -> bool:
     """Tell whether queues can be read by their pipes in this Python, on this system."""
     return Feature.PIPE in AVAILABLE and sys.platform != "win32"

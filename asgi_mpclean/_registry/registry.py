@@ -181,6 +181,10 @@ class Registry(PerProcess):
         """Hand over the executors alone."""
         return self._entries.take_kind("executor")
 
+    def queues(self) -> list[Entry]:
+        """Return the queues, which stay registered."""
+        return self._entries.look_at("queue")
+
     def begin_shutdown(self) -> list[Entry]:
         """Refuse registrations from now on, and hand over what is registered."""
         self._shutting_down = True

@@ -19,6 +19,7 @@ from asgi_mpclean._cpython.queues import (
     force_write_lock,
     has_readable_pipes,
     is_closed,
+    items_fill,
     items_in_flight,
     leave_feeder,
     never_put,
@@ -88,6 +89,7 @@ class QueueCloser:
         self.awaited: int | None = None
         self._drain = QueueDrain(queue, delivery)
         self._backlog: list[Any] = []
+        self._full = 0, 0.0  # the bytes of a queue that has been full, since when
 
     # Before and while the workers end ----------------------------------------------------------
 
@@ -143,6 +145,22 @@ class QueueCloser:
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
             self.awaited = self.fileno()
+
+    def lend_room(self) -> None:
+        """Read a queue that is full and that nobody reads: a worker may wait for room in it."""
+        ready = self._drain.bytes_ready()
+        is_full = ready >= NEARLY_FULL_BYTES or (ready and items_fill(self.queue))
+        bytes_before, since = self._full
+        if not is_full or ready != bytes_before:
+            self._full = ready, time.monotonic()
+        elif time.monotonic() - since >= STALLED_SECONDS:
+            self.read_some()
+
+    def end_lending(self) -> None:
+        """Report what was read to make room; the queue stays as it is."""
+        self._drain.end()
+        self.delivery.end()
+        self.report.outcome = "made room"
 
     # When the workers have ended ---------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Closers:
         self.deliveries = Deliveries(self.runner)
         self.snapshot = Snapshot()
         self.queues: list[QueueCloser] = []
+        self.lenders: list[QueueCloser] = []
         self.workers: list[WorkerCloser] = []
         self.others: list[Closer] = []
         # The semaphores to unlink, with the report that counts them.
@@ -69,6 +70,17 @@ class Closers:
         else:
             self.others.append(closer)
         self.semaphores.append((report, closer.names))
+
+    def lend(self, entry: Entry) -> None:
+        """Have a queue make room, where that is all that a worker waits for."""
+        report = ResourceReport(entry.name, type(entry.resource).__name__)
+        self.lenders.append(entry.kind.closer(entry, report, self._context))
+
+    def end_lending(self, queue: QueueCloser) -> None:
+        """Report a queue that has made room."""
+        queue.end_lending()
+        if queue.report.delivered or queue.report.dropped:
+            self.report.resources.append(queue.report)
 
     def each(self, step: Callable[[T], object], closers: Iterable[T]) -> list[T]:
         """Take one step with each; one that goes wrong does not stop the rest.

@@ -11,6 +11,7 @@ from asgi_mpclean._cpython.executors import live_executors
 from asgi_mpclean._cpython.groups import pools_and_managers
 from asgi_mpclean._cpython.memory import shared_memory_made_here
 from asgi_mpclean._resources.base import Entry, was_cleaned
+from asgi_mpclean._resources.executor import EXECUTOR
 from asgi_mpclean._resources.kinds import global_names, kind_of
 from asgi_mpclean._resources.manager import ManagerCloser
 from asgi_mpclean._resources.queue import QUEUE
@@ -45,6 +46,16 @@ def discover(closers: Closers) -> None:
         for resource in find():
             if id(resource) not in known:
                 _add(closers, resource)
+
+
+def unregistered_executors(known: list[Entry]) -> list[Entry]:
+    """Return entries of the executors that are in none of those that are known."""
+    seen = {id(entry.resource) for entry in known}
+    found = [e for e in live_executors() if id(e) not in seen and not was_cleaned(e)]
+    return [
+        Entry(executor, EXECUTOR, f"unregistered {number}", registered=False)
+        for number, executor in enumerate(found, len(known) + 1)
+    ]
 
 
 def _add(closers: Closers, resource: Any) -> None:

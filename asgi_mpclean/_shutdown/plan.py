@@ -47,9 +47,12 @@ class Plan:
     Args:
         entries: What is to be cleaned up.
         request: How, and until when.
+        lenders: Queues that stay as they are, but for the room that a worker may wait for.
     """
 
-    def __init__(self, entries: Iterable[Entry], request: Request) -> None:
+    def __init__(
+        self, entries: Iterable[Entry], request: Request, lenders: Iterable[Entry] = ()
+    ) -> None:
         self._request = request = request.begun()
         # What cannot be delivered in time has to be counted in time.
         self._margin = min(0.05 * request.timeout, 0.1)
@@ -59,6 +62,8 @@ class Plan:
             self.hurry()
         for entry in entries:
             self._closers.add(entry)
+        for entry in lenders:
+            self._closers.lend(entry)
 
     def hurry(self) -> None:
         """Give the workers less time from now on; from another thread or a signal handler."""
@@ -123,11 +128,14 @@ class Plan:
 
     def _wait_for_delivery(self) -> None:
         closers = self._closers
+        for lender in closers.lenders:
+            lender.delivery.flush()
         closers.runner.wait(closers.deadline - self._margin / 2)
         closers.runner.abandon()
         closers.each(lambda queue: queue.delivery.end(), closers.queues)
         name_unregistered(closers)
         closers.each(lambda other: other.end(), closers.others)
+        closers.each(closers.end_lending, closers.lenders)
 
     def _unlink_rest(self) -> None:
         snapshot = Snapshot()

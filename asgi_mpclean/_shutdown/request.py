@@ -20,7 +20,7 @@ class Request(NamedTuple):
         registries: What to clean up; None for all.
         discover: Clean up all registries, and what nobody registered.
         going_away: The process ends next: its threads and descriptors end with it.
-        executors_alone: Leave all else registered.
+        executors_alone: Leave all else as it is; with `discover`, end those that nobody registered.
         on_report: Called with the report.
         report_nothing: Call `on_report` also if there was nothing to do.
         in_handler: The frame below may hold any lock, as a signal handler has cut into it.
@@ -77,19 +77,13 @@ class Request(NamedTuple):
         )
 
     @classmethod
-    def before_threads_are_joined(cls, policy: Policy, *, alone: bool) -> Request:
-        """Ask for the end of executors, before Python waits for all their jobs.
-
-        Args:
-            policy: How to clean up.
-            alone: Threads of the app go on: they may still use the rest.
-        """
+    def before_threads_are_joined(cls, policy: Policy) -> Request:
+        """Ask for the end of executors, before Python waits for all their jobs."""
         return cls(
             "exit",
             policy.timeout,
-            discover=policy.discover_at_exit and not alone,
-            going_away=not alone,
-            executors_alone=alone,
+            discover=policy.discover_at_exit,
+            executors_alone=True,
             on_report=policy.on_report,
         )
 

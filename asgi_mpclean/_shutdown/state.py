@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         def take_executors(self) -> list[Entry]:
             """Hand over the executors alone."""
 
+        def queues(self) -> list[Entry]:
+            """Return the queues, which stay registered."""
+
         def begin_shutdown(self) -> list[Entry]:
             """Refuse registrations from now on, and hand over what is registered."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import functools
 import logging
 import multiprocessing
@@ -10,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from asgi_mpclean._cpython.executors import live_executors
-from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined, is_waited_for
+from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined
 from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._cpython.tracker import note_tracker
@@ -19,7 +20,7 @@ from asgi_mpclean._items.runner import Runner
 from asgi_mpclean._report import CleanupReport
 
 from . import state
-from .discovery import find_unregistered
+from .discovery import find_unregistered, unregistered_executors
 from .journal import trace
 from .log import log
 from .plan import Plan
@@ -67,16 +68,26 @@ def _at_exit() -> None:
     keep_status()
 
 
+@atexit.register
+def _wait_for_clean_up() -> None:
+    """Wait for a clean-up that another thread is at, if that runs the exit functions as well.
+
+    Neither `atexit` nor multiprocessing would make the second one wait, and it ends the process.
+    """
+    if STATE.threads:
+        _at_exit()
+
+
 def _before_threads_are_joined() -> None:
     """End executors at the exit of the interpreter, where Python would wait for all their jobs.
 
-    Nothing runs any more that could use the rest, so that is cleaned up as well, and a job that
-    waits for room in a queue gets it; but threads of the app may still need it.
+    The rest is left alone, as threads and exit functions of the app are still to come; but a job
+    that waits for room in a queue gets it.
     """
     policy = _policy_here()
     discovers = policy.discover_at_exit and bool(live_executors())
     if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
-        clean_up(Request.before_threads_are_joined(policy, alone=is_waited_for()))
+        clean_up(Request.before_threads_are_joined(policy))
         keep_status()
 
 
@@ -164,12 +175,13 @@ def _take_slot(until: float) -> bool:
 
 def _run_plan(request: Request) -> CleanupReport:
     registries: list[Registered] = list(STATE.registries)
+    if request.executors_alone:
+        return _end_executors(request, registries)
     if request.registries is not None and not request.discover:
         registries = list(request.registries)
     entries: list[Entry] = []
     for registry in registries:
-        alone = request.executors_alone
-        entries += registry.take_executors() if alone else registry.begin_shutdown()
+        entries += registry.begin_shutdown()
     try:
         STATE.running = plan = Plan(entries, request)
         return plan.run()
@@ -178,6 +190,21 @@ def _run_plan(request: Request) -> CleanupReport:
         for registry in registries:
             registry.end_shutdown()
         guard.leave()
+
+
+def _end_executors(request: Request, registries: list[Registered]) -> CleanupReport:
+    entries: list[Entry] = []
+    queues: list[Entry] = []
+    for registry in registries:
+        entries += registry.take_executors()
+        queues += registry.queues()
+    if request.discover:
+        entries += unregistered_executors(entries)
+    try:
+        STATE.running = plan = Plan(entries, request._replace(discover=False), queues)
+        return plan.run()
+    finally:
+        STATE.running = None
 
 
 def _publish(report: CleanupReport, request: Request) -> None:

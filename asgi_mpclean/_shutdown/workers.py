@@ -80,6 +80,7 @@ class WorkersEnd:
             if time.monotonic() >= start + WORKERS_UNTIL * timeout:
                 break
             queues = closers.each(QueueCloser.make_room, queues)
+            closers.each(QueueCloser.lend_room, closers.lenders)
             last_output = max([began, *(queue.last_output for queue in queues)])
             if time.monotonic() >= start + TERMINATE_AT * timeout:
                 closers.each(lambda other: other.force(), closers.others)
