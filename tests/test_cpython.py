@@ -365,10 +365,8 @@ def test_a_tracker_that_is_gone_is_no_error(gone: str, monkeypatch: pytest.Monke
 
 def test_a_thousand_semaphores_are_unregistered_in_whole_lines() -> None:
     registry = Registry()
-    for _ in range(1000):
-        registry.register(SPAWN.Lock(), name="lock")
-        assert len(registry) > 0
-    held = list(registry)
+    held = [registry.register(SPAWN.Lock(), name="lock") for _ in range(1000)]
+    assert list(registry) == held
     report = registry.clean()
     assert report.semaphores == len(held)
 

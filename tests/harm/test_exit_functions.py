@@ -136,3 +136,91 @@ def test_what_is_left_is_cleaned_after_the_exit_functions_of_the_app() -> None:
     ]
     assert outcome.status == 0
     assert not outcome.leaked
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_what_the_main_module_registers_is_cleaned_in_each_process_that_imports_it(
+    method: str,
+) -> None:
+    outcome = kit.run(
+        f"""
+        import multiprocessing
+        import asgi_mpclean
+        context = multiprocessing.get_context({method!r})
+        queue = context.Queue()
+        asgi_mpclean.register(queue, on_item=print)
+        def work():
+            queue.put("delivered")
+        if __name__ == "__main__":
+            worker = context.Process(target=work)
+            worker.start()
+            worker.join()
+            print("joined", worker.exitcode)
+        """
+    )
+    assert sorted(outcome.output.splitlines()) == ["delivered", "joined 0"]
+    assert not outcome.leaked
+
+
+ROOM = """
+import multiprocessing, time
+from concurrent.futures import ProcessPoolExecutor
+import asgi_mpclean
+context = multiprocessing.get_context("fork")
+full = context.Queue({bound})
+got = []
+asgi_mpclean.register(full, on_item=got.append)
+def fill():
+    for number in range({items}):
+        full.put(bytes({size}))
+def tell(report):
+    done = [entry.cancelled for entry in report.resources if "Executor" in entry.kind]
+    print(done, [entry.outcome for entry in report.resources], flush=True)
+from asgi_mpclean._shutdown import triggers
+from asgi_mpclean._shutdown.state import Policy, set_policy
+set_policy(Policy(on_report=tell))
+executor = asgi_mpclean.register(ProcessPoolExecutor(1, mp_context=context))
+job = executor.submit(fill)
+while not full.{reached}: time.sleep(0.01)
+time.sleep(0.2)
+import multiprocessing.util as util
+util.Finalize(None, lambda: print(len(got)), exitpriority=1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bound", "items", "size", "reached"),
+    [(3, 10, 1, "full()"), (0, 100, 4096, "_reader.poll()")],
+    ids=["bounded", "a full pipe"],
+)
+def test_a_job_of_an_executor_that_waits_for_room_gets_it_at_the_exit(
+    bound: int, items: int, size: int, reached: str
+) -> None:
+    program = ROOM.format(bound=bound, items=items, size=size, reached=reached)
+    outcome = kit.run(program)
+    assert outcome.output.splitlines() == [
+        "[0] ['closed', 'made room']",
+        "[] ['closed']",
+        str(items),
+    ]
+    assert outcome.seconds < 5
+    assert not outcome.leaked
+
+
+def test_without_the_feature_what_is_left_is_cleaned_by_atexit() -> None:
+    outcome = kit.run(
+        """
+        import atexit, multiprocessing
+        import asgi_mpclean
+        from asgi_mpclean._cpython.features import AVAILABLE, Feature
+        AVAILABLE.discard(Feature.FINALIZERS)
+        queue = multiprocessing.get_context("spawn").Queue()
+        atexit.register(print, "of the app, before")
+        for _ in range(3):
+            asgi_mpclean.register(queue, on_item=print)
+        atexit.register(print, "of the app, after")
+        queue.put("delivered")
+        """
+    )
+    assert outcome.output.splitlines() == ["of the app, after", "delivered", "of the app, before"]
+    assert not outcome.leaked
