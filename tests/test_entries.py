@@ -20,6 +20,8 @@ from asgi_mpclean._registry.entries import AGES, NAMES_OF_LOST, OTHER_QUEUES, En
 from asgi_mpclean._resources import kinds
 from asgi_mpclean._resources.base import Entry
 from asgi_mpclean._resources.lock import LOCK
+from asgi_mpclean._shutdown.plan import Plan
+from asgi_mpclean._shutdown.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,6 +110,33 @@ def test_an_executor_is_held_while_it_has_jobs(registry: Registry) -> None:
 def wait_for(event: Any) -> None:
     """Be busy until then."""
     event.wait()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_what_is_added_as_a_clean_up_begins_is_refused_or_cleaned(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    add, taken = registry._entries.add, list[Entry]()
+
+    def add_meanwhile(*args: Any) -> Any:
+        if moment == "before":
+            taken.extend(registry.begin_shutdown())
+        record = add(*args)
+        if moment == "after":
+            taken.extend(registry.begin_shutdown())
+        return record
+
+    monkeypatch.setattr(registry._entries, "add", add_meanwhile)
+    queue = SPAWN.SimpleQueue()
+    if moment == "before":
+        with pytest.raises(RuntimeError, match="it was closed"):
+            registry.register(queue)
+    else:
+        registry.register(queue)
+        Plan(taken, Request("test", 1)).run()
+    registry.end_shutdown()
+    assert len(registry) == 0
+    assert queue._reader.closed
 
 
 class Odd:
