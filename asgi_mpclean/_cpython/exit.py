@@ -109,16 +109,6 @@ def at_process_exit(callback: Callable[[], None]) -> None:
         atexit.register(callback)
 
 
-def _keep(state: _AtExit) -> None:
-    """Register it again: a worker forgets its finalizers once it has imported the main module."""
-    if state.callback is not None:
-        at_process_exit(state.callback)
-
-
-if hasattr(_util, "register_after_fork"):
-    _util.register_after_fork(_at_exit, _keep)
-
-
 def before_threads_are_joined(callback: Callable[[], None]) -> None:
     """Call `callback` when the main thread has ended, before Python waits for any other thread.
 

@@ -96,7 +96,7 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.JOINING: {"threading": "_register_atexit _shutdown"},
     Feature.EXIT: {"atexit": "_run_exitfuncs", "multiprocessing.util": "_run_finalizers"},
     Feature.FINALIZERS: {
-        "multiprocessing.util": "_exit_function _finalizer_registry register_after_fork",
+        "multiprocessing.util": "_exit_function _finalizer_registry",
         "multiprocessing.util:Finalize": "still_active",
     },
     # Without an underscore, but in no documentation.
