@@ -248,7 +248,7 @@ def test_a_lifespan_that_raises_is_cleaned_up_after(where: str, backend: str) ->
 def test_the_registry_is_in_the_requests_state(how: str) -> None:
     async def answer(request: Request) -> JSONResponse:
         registry = request.state.mpclean
-        registry.register(SPAWN.Lock())
+        registry.register(SPAWN.SimpleQueue())
         return JSONResponse(len(registry))
 
     registry = Registry()
