@@ -82,7 +82,7 @@ def run(what: str, order: str, end: str) -> tuple[Outcome, Outcome]:
     ("what", "order", "end"),
     [
         ("Queue", "before", "falls off"),
-        ("Queue", "after", "exits"),
+        pytest.param("Queue", "after", "exits", marks=long),
         ("Queue", "before the import", "falls off"),
         ("Pool", "before", "falls off"),
         ("beside an executor", "before", "falls off"),

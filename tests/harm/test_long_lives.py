@@ -26,15 +26,11 @@ EVERY = [(kind, way) for kind in (*CHEAP, *DEAR) for way in WAYS]
 DEFAULT = {
     ("queue", "by dropping"),
     ("queue", "in a cycle"),
-    ("joinable", "by itself"),
     ("simple", "by dropping"),
-    ("event", "by dropping"),
     ("value", "by itself"),
     ("memory", "by itself"),
-    ("list", "by itself"),
     ("connection", "by dropping"),
     ("connection", "in a cycle"),
-    ("listener", "by itself"),
     ("custom", "by itself"),
     ("bare", "by itself"),
     ("process", "by dropping"),
@@ -48,7 +44,8 @@ NOT_BY_DROPPING = {"memory", "list", "custom", "slots", "bare"}
 
 
 def number_of(kind: str) -> int:
-    return MANY * (80 if kind in {"executor", "manager"} else 100 if kind in DEAR else 300)
+    few = kind in {"executor", "manager", "pool", "terminated_pool"}
+    return MANY * (40 if few else 80 if kind in DEAR else 150)
 
 
 @pytest.mark.parametrize(
