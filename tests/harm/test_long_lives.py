@@ -44,7 +44,7 @@ NOT_BY_DROPPING = {"memory", "list", "custom", "slots", "bare"}
 
 
 def number_of(kind: str) -> int:
-    few = kind in {"executor", "manager", "pool", "terminated_pool"}
+    few = kind in {"executor", "pool", "terminated_pool"}
     return MANY * (40 if few else 80 if kind in DEAR else 150)
 
 
