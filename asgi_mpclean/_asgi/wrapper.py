@@ -68,7 +68,7 @@ class MPCleanLifespan:
         """Run the app."""
         if not STATE.sessions and scope["type"] != "lifespan":
             await self.app(scope, receive, send)
-        elif scope["type"] == "lifespan" and not state.DISABLED:
+        elif scope["type"] == "lifespan":
             await self._run_lifespan(scope, receive, send)
         else:
             await self._run_in_course(scope, receive, send)
@@ -85,6 +85,10 @@ class MPCleanLifespan:
                     CURRENT.reset(token)
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if state.DISABLED:  # The app may register what it makes all the same.
+            scope.setdefault("state", {})["mpclean"] = self._options.registry
+            await self.app(scope, receive, send)
+            return
         from .conversation import Conversation  # noqa: PLC0415 - loads what a lifespan needs
         from .session import Session  # noqa: PLC0415 - the same
 

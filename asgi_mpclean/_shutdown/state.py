@@ -13,6 +13,7 @@ import threading
 import weakref
 
 from asgi_mpclean._cpython.fork import PerProcess
+from asgi_mpclean._switch import DISABLED as DISABLED  # noqa: PLC0414 - asked as `state.DISABLED`
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
@@ -76,9 +77,6 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 STARTED_IN: str | None = None
 with contextlib.suppress(OSError):
     STARTED_IN = os.getcwd()
-
-# Switches every clean-up off, to see what a server does without the library.
-DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
 
 
 class Policy:
