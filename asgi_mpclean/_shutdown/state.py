@@ -116,6 +116,7 @@ class State(PerProcess):
         threads: The threads that clean up, or wait for their turn.
         running: The clean-up that is under way.
         insists: Somebody insists, by a second signal, that the clean-up of this moment be quick.
+        cannot_go_on: Something has been cleaned up as a signal was going to kill this process.
         came: The signals that have come while they are held back; None while they are not.
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
@@ -145,6 +146,7 @@ class State(PerProcess):
         self.threads: set[int] = set()
         self.running: Running | None = None
         self.insists = False
+        self.cannot_go_on = False
         self.came: list[int] | None = None
         self.policy = Policy()
         self.exit_until = 0.0

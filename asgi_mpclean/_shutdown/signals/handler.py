@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # sooner (seconds) is not a second wish, unless the server itself takes it for one.
 REPEAT_SECONDS = 0.25
 
+# The first process of a PID namespace, such as that of a container.
+FIRST_PROCESS = 1
+
 # A signal that kills waits for what is being made, this long (seconds) and so many times.
 PAUSE_SECONDS = 0.001
 PAUSES = 1000
@@ -283,3 +286,7 @@ def die_of(signum: int) -> None:
     """Let the default action of a signal end this process."""
     signal.signal(signum, signal.SIG_DFL)
     signal.raise_signal(signum)
+    # The kernel spares the first process of a container what kills by default. Without its queues
+    # it cannot go on; with all it had, after a server that raises what it has caught, it does.
+    if os.getpid() == FIRST_PROCESS and STATE.cannot_go_on:
+        os._exit(128 + signum)
