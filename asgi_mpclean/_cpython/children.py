@@ -28,6 +28,13 @@ def is_child(process: Any) -> bool:
     return True
 
 
+def is_reaped_by_fork_server(process: Any) -> bool:
+    """Tell whether a child is the fork server's to reap; also where that is not known."""
+    if Feature.REAPING not in AVAILABLE:
+        return True
+    return getattr(getattr(process, "_popen", None), "method", None) == "forkserver"
+
+
 def ended_children() -> list[Any]:
     """Return the children that `multiprocessing.active_children` is going to forget now."""
     if Feature.CHILDREN not in AVAILABLE:

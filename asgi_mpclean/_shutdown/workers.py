@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._resources.asking import WorkOff
 from asgi_mpclean._resources.queue import QueueCloser
-from asgi_mpclean._resources.worker import TERMINATE_AT
+from asgi_mpclean._resources.worker import TERMINATE_AT, WORKERS_UNTIL, WorkerCloser
+from asgi_mpclean._worker import look
 
 from .discovery import discover_children
 
 if TYPE_CHECKING:
     from asgi_mpclean._resources.base import Closer
-    from asgi_mpclean._resources.worker import WorkerCloser
 
     from .closers import Closers
 
 # The longest time (seconds) between two looks at the workers.
 LOOK_SECONDS = 0.02
-# The last part of the time allowed is kept for reading, closing and unlinking.
-WORKERS_UNTIL = 0.92
 # The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
 INSISTED_SECONDS = 1.5
 # The time (seconds) that workers get for taking what they are just taking from a queue.
@@ -83,15 +81,22 @@ class WorkersEnd:
             last_output = max([began, *(queue.last_output for queue in queues)])
             if time.monotonic() >= start + TERMINATE_AT * timeout:
                 closers.each(lambda other: other.force(), closers.others)
-            for worker in living:
-                worker.escalate(start, last_output, timeout)
+            self._escalate(living, start, last_output, timeout)
             closers.runner.wait(0)
             self._wait_for_change(living, queues)
         for queue in closers.queues:
             queue.is_left_to_workers = False
+        with look.shared():
+            closers.each(WorkerCloser.give_up, closers.workers)
         for worker in closers.workers:
-            worker.give_up()
             closers.note_end(worker.report)
+
+    def _escalate(
+        self, workers: list[WorkerCloser], start: float, last_output: float, timeout: float
+    ) -> None:
+        # Many of them, on a host with many processes, look at those once.
+        with look.shared():
+            self._closers.each(lambda w: w.escalate(start, last_output, timeout), workers)
 
     def look(self) -> None:
         """Help pools and the like on, and find workers that they have started since."""
@@ -133,9 +138,12 @@ class WorkersEnd:
             handles += [other.fileno() for other in self._closers.others]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()
+        seconds = LOOK_SECONDS
+        for worker in workers:
+            seconds = worker.look_again_after(began, seconds)
         try:
-            multiprocessing.connection.wait(list(wanted), LOOK_SECONDS)
+            multiprocessing.connection.wait(list(wanted), seconds)
         except (OSError, ValueError):  # A handle was closed behind our back.
-            time.sleep(LOOK_SECONDS)
+            time.sleep(seconds)
         if time.monotonic() - began < LOOK_SECONDS / 20:
             time.sleep(LOOK_SECONDS / 20)  # What is ready and stays so must not make this spin.
