@@ -117,6 +117,7 @@ class State(PerProcess):
         running: The clean-up that is under way.
         insists: Somebody insists, by a second signal, that the clean-up of this moment be quick.
         cannot_go_on: Something has been cleaned up as a signal was going to kill this process.
+        caught: The signals that have been forwarded to somebody's handler.
         came: The signals that have come while they are held back; None while they are not.
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
@@ -147,6 +148,7 @@ class State(PerProcess):
         self.running: Running | None = None
         self.insists = False
         self.cannot_go_on = False
+        self.caught: set[int] = set()
         self.came: list[int] | None = None
         self.policy = Policy()
         self.exit_until = 0.0

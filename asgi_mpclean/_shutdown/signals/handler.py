@@ -151,6 +151,8 @@ class _Chained:
             self._forward(signum, frame)
         elif action is Action.FORWARD_THEN_LOOK:
             self._note()
+            if callable(self.previous):
+                STATE.caught.add(signum)
             self._forward(signum, frame)
             self.hearing = self._hear()
             self._clean_if_skipped()
@@ -164,13 +166,20 @@ class _Chained:
             return Moment(
                 out_of_place=True, in_forked_worker=other_process and signum == signal.SIGTERM
             )
-        kills = self.kills
+        kills = self.kills and not self._is_spared()
         return Moment(
             kills=kills,
             making=kills and is_making_something(),
             repeated=self._last is not None and time.monotonic() - self._last >= REPEAT_SECONDS,
             server_decides=hasattr(self.server, "force_exit"),
         )
+
+    def _is_spared(self) -> bool:
+        """Tell whether a server raises what it has caught, and the kernel lets this process live.
+
+        The first process of a container goes on then, and so needs what it has.
+        """
+        return os.getpid() == FIRST_PROCESS and self.signum in STATE.caught
 
     def _note(self) -> None:
         self._last = time.monotonic()
