@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._worker import handle, look, tree
+from asgi_mpclean._worker.handle import KILL
 from asgi_mpclean._worker.semaphores import made_by, unlink_leftovers
 
 from .base import STOP, Kind, is_unused
@@ -46,8 +46,6 @@ KILLED_LOOK_SECONDS = 0.005
 # Who is told to end may start somebody before it does: so long (seconds) one looks so often.
 LATE_SECONDS = 0.1
 LATE_LOOK_SECONDS = 0.002
-
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # On Windows they are the same.
 
 
 class WorkerCloser:
@@ -162,7 +160,7 @@ class WorkerCloser:
         kill_at = start + KILL_AT * timeout
         if not self._left_behind:
             return kill_at
-        # Those that it leaves behind need time too, though no more than it has had itself.
+        # Those that it leaves behind need time too, though it may have half of its own itself.
         in_time = start + WORKERS_UNTIL * timeout - 2 * LEFT_ALONE_SECONDS
         return min(kill_at, max(in_time, (self._terminated_at + kill_at) / 2))
 
@@ -178,22 +176,17 @@ class WorkerCloser:
 
     def _signal(self, word: str, signum: int) -> None:
         # Noted before, as a process that dies by a signal leaves behind what it made.
-        self._semaphores |= made_by(self.pid)
-        self._left_behind |= look.now().table().descendants(self.pid)
+        made, below = made_by(self.pid), look.now().table().descendants(self.pid)
+        has_outlived = self.process.exitcode == FORK_SERVER_DIED
+        if not has_outlived and not handle.is_there(self.process):
+            return  # That may be another's by now.
+        self._semaphores |= made
+        self._left_behind |= below
         self._signalled = word
-        with contextlib.suppress(OSError, ValueError):
-            if self.process.exitcode == FORK_SERVER_DIED:
-                tree.send(self._outlives, signum)
-            else:
-                self._send(signum)
-
-    def _send(self, signum: int) -> None:
-        if sys.platform == "win32":  # By a handle, and there is but one way to end a process.
-            self.process.terminate()
-            return
-        with handle.opened(self.pid or 0) as opened:
-            if handle.is_there(self.process):
-                opened.send(signum)
+        if has_outlived:
+            tree.send(self._outlives, signum)
+        else:
+            handle.send(self.process, signum)
 
     def _note_left_behind(self) -> None:
         """Note whom those have started that are ending; who was told to already starts nobody."""
@@ -225,9 +218,10 @@ class WorkerCloser:
         tree.send(self._left_behind, KILL)
         until = time.monotonic() + EXITCODE_SECONDS
         while not self.check_end():
-            if time.monotonic() >= until:
+            if time.monotonic() >= until and self._ended_at is not None:
+                self._left_behind.clear()
+            elif time.monotonic() >= until:
                 self.report.outcome = "still running"
-                return
             time.sleep(KILLED_LOOK_SECONDS)
 
 

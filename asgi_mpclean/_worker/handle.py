@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing.connection
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import is_reaped_by_fork_server
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _os: Any = os
 _signal: Any = signal
+
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # On Windows they are the same.
 
 
 class Handle:
@@ -63,6 +66,22 @@ def opened(pid: int) -> Iterator[Handle]:
         yield handle
     finally:
         handle.close()
+
+
+def send(process: Any, signum: int) -> None:
+    """Send a signal to a worker of ours, or to nobody if it is not there any more.
+
+    Args:
+        process: A `multiprocessing.Process` that was started here.
+        signum: On Windows any, as there is but one way to end a process.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if sys.platform == "win32":  # By a handle of its own.
+            process.terminate()
+            return
+        with opened(process.pid) as handle:
+            if is_there(process):
+                handle.send(signum)
 
 
 def is_there(process: Any) -> bool:
