@@ -16,7 +16,8 @@ class ResourceReport:
         kind: The class of the resource.
         outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
             using it), `already closed`, `already broken`, `joined`, `terminated`, `killed`,
-            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`.
+            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`
+            (closing it raised something).
         registered: False for what was discovered when the process went away.
         delivered: Items that `on_item` was called with, those included for which it raised.
         saved: Items that this process had put into another's queue and that still reached it.

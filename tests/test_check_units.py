@@ -97,7 +97,11 @@ def test_a_clean_up_that_took_too_long_is_found() -> None:
         ),
         (
             {"outcome": "failed"},
-            [("not closed: jobs", "The function given to add_kind raised an error")],
+            [("not closed: jobs", "Closing it raised an error")],
+        ),
+        (
+            {"outcome": "failed", "error": None},
+            [("not closed: jobs", "Closing it raised an exception: see the output")],
         ),
     ],
     ids=lambda value: ", ".join(map(str, value)) or "nothing" if isinstance(value, dict) else "",

@@ -121,7 +121,7 @@ def _lost(result: Result) -> Iterator[Finding]:
             if resource["outcome"] == "failed":
                 yield Finding(
                     f"not closed: {resource['name']}",
-                    f"The function given to add_kind raised {resource['error']}",
+                    f"Closing it raised {resource['error'] or 'an exception: see the output'}",
                 )
         if report["deadline_passed"]:
             yield Finding(

@@ -40,7 +40,14 @@ def ended_children() -> list[Any]:
     if Feature.CHILDREN not in AVAILABLE:
         return []
     children: set[Any] = _process._children
-    return [child for child in children.copy() if child.exitcode is not None]
+    return [child for child in children.copy() if _has_ended(child)]
+
+
+def _has_ended(child: Any) -> bool:
+    try:
+        return child.exitcode is not None
+    except Exception:  # noqa: BLE001 - a subclass can do anything
+        return False
 
 
 def when_worker_forked(owner: _Owner, callback: Callable[[_Owner], object]) -> None:

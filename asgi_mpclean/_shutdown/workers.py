@@ -52,7 +52,7 @@ class WorkersEnd:
     def ask(self) -> None:
         """Ask the workers to stop; what they have not begun with is taken from their queues."""
         closers = self._closers
-        asked = [(w, w.stop) for w in closers.workers if not w.check_end() and w.stop is not None]
+        asked = [(w, w.stop) for w in self._check_ends() if w.stop is not None]
         worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
         for queue in closers.queues:
             queue.is_left_to_workers = id(queue.queue) in worked_off
@@ -112,13 +112,23 @@ class WorkersEnd:
         return living
 
     def _check_ends(self) -> list[WorkerCloser]:
-        """Note the workers that have ended; returns the others."""
-        living = []
-        for worker in self._closers.workers:
+        """Note the workers that have ended; returns the others.
+
+        One that cannot be asked is left out from then on, rather than be logged at each look.
+        """
+        closers, living = self._closers, list[WorkerCloser]()
+
+        def look_at(worker: WorkerCloser) -> None:
             if not worker.check_end():
                 living.append(worker)
             else:
-                self._closers.note_end(worker.report)
+                closers.note_end(worker.report)
+
+        good = closers.each(look_at, closers.workers)
+        for worker in closers.workers:
+            if worker not in good:
+                worker.report.outcome = "failed"
+        closers.workers[:] = good
         return living
 
     def _find_busy(self) -> list[Closer]:

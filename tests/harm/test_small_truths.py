@@ -194,3 +194,33 @@ def test_a_class_of_any_make_is_closed_and_so_is_the_rest(name: str) -> None:
         "closed",
         "closed",
     ]
+
+
+def test_a_process_of_any_make_keeps_no_other_from_being_ended() -> None:
+    outcome = kit.run(
+        """
+        import multiprocessing, time
+        import asgi_mpclean
+        fork = multiprocessing.get_context("fork")
+        class Strange(fork.Process):
+            broken = True
+            @property
+            def exitcode(self):
+                if self.broken:
+                    raise OSError("it does not say")
+                return super().exitcode
+        strange = asgi_mpclean.register(Strange(target=time.sleep, args=(60,)), name="strange")
+        worker = asgi_mpclean.register(fork.Process(target=time.sleep, args=(60,)), name="worker")
+        queue = asgi_mpclean.register(multiprocessing.Queue(), on_item=print)
+        strange.start(), worker.start(), queue.put("item")
+        time.sleep(0.1)
+        outcomes = {entry.name: entry.outcome for entry in asgi_mpclean.clean().resources}
+        print(outcomes["strange"], outcomes["worker"], worker.is_alive())
+        strange.broken = False
+        strange.kill()
+        """
+    )
+    lines = outcome.output.splitlines()
+    assert "item" in lines
+    assert lines[-1] == "failed terminated False"
+    assert outcome.tracebacks == 1
