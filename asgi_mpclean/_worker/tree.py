@@ -83,7 +83,9 @@ class Table:
 def late_children(processes: dict[Identity, None]) -> dict[Identity, None]:
     """Return the children that these have now, which a worker of ours has started, or its children.
 
-    Who is told to end may start somebody else. A kernel without a list of children says nothing.
+    Who is told to end may start somebody else. One that is gone before the next look leaves an
+    orphan of whom nothing tells that it was a descendant of ours; and a kernel without a list of
+    children says nothing at all.
     """
     found: dict[Identity, None] = {}
     for pid, start in processes:

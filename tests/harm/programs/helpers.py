@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import get_context
+from multiprocessing import connection, get_context
 from typing import Any
 
 import asgi_mpclean
@@ -23,11 +23,11 @@ sys.stdin.read()
 time.sleep(0.2)
 os.write(1, b"the helper has cleaned up\\n")
 """
-# Told to end, it starts another one, as a supervisor does that was told too late.
+# Told to end, it starts another one and waits for that, as what runs commands at its end does.
 LATE = """
 import signal, subprocess, sys, time
 def start(*_):
-    subprocess.Popen(["sleep", "61"])
+    subprocess.run(["sleep", "61"])
     sys.exit()
 signal.signal(signal.SIGTERM, start)
 print("ready", file=sys.stderr, flush=True)
@@ -53,7 +53,8 @@ def work(what: str, session: bool, stubborn: bool, ready: Any) -> None:
         command, stdin=pipe, stderr=pipe, text=True, start_new_session=session
     ) as helper:
         assert helper.stderr is not None
-        ready.send(helper.stderr.readline())
+        helper.stderr.readline()
+        ready.send(helper.pid)
         time.sleep(60)
 
 
@@ -62,14 +63,14 @@ def main(what: str, session: str, ignores: str) -> None:
     arguments = (what, session == "of its own", ignores == "stubborn", here)
     worker = asgi_mpclean.register(get_context("spawn").Process(target=work, args=arguments))
     worker.start()
-    there.recv()
+    helper = os.pidfd_open(there.recv())
     if os.environ.get("ASGI_MPCLEAN_DISABLE"):
         worker.kill()
         worker.join()
     asgi_mpclean.clean(timeout=3)
+    connection.wait([helper], 5)  # It may outlive the clean-up, and prints something at its end.
+    print("the end", flush=True)
 
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
-    time.sleep(1)  # For the helper, which may outlive us: it prints the last line.
-    print("the end", flush=True)
