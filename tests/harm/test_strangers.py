@@ -116,7 +116,7 @@ def test_a_helper_that_cleans_up_when_its_client_is_gone_is_left_to_do_so(
         ("restarter", "stubborn"),
         ("late", "stubborn"),
         ("restarter", "idle"),
-        default=2,
+        default=1,
     ),
 )
 def test_what_descendants_start_while_they_are_ended_is_ended_too(what: str, ignores: str) -> None:
