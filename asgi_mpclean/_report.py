@@ -16,17 +16,22 @@ class ResourceReport:
         kind: The class of the resource.
         outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
             using it), `already closed`, `already broken`, `joined`, `terminated`, `killed`,
-            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`.
+            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`
+            (closing it raised something).
         registered: False for what was discovered when the process went away.
-        delivered: Items that `on_item` was called with.
+        delivered: Items that `on_item` was called with, those included for which it raised.
         saved: Items that this process had put into another's queue and that still reached it.
-        dropped: Items nobody received.
-        failed: Of the delivered items, those for which `on_item` raised; of the dropped ones,
-            those that could not be unpickled are counted in `dropped` as well.
+        dropped: Items that nobody received: there was no `on_item`, or no time, or they could not
+            be unpickled.
+        failed: Of the delivered items, those for which `on_item` raised.
         cancelled: Jobs of a pool or an executor that no worker had begun.
         semaphores: Named semaphores unlinked.
         seconds: Time from the start of the clean-up until the resource was done with.
-        error: The first error of an `on_item`, or of an item that did not unpickle.
+        error: What went wrong first, as text. With the outcome `failed`, what closing it raised;
+            else with `failed` items, what `on_item` raised; else what an item raised that could not
+            be unpickled. None if nothing of this did.
+        in_use: Memory that the app still has a view of, such as an array: it stays mapped until
+            that is gone, or the process.
         exitcode: Exit code of a process that has ended, as `multiprocessing` gives it.
     """
 
@@ -42,6 +47,7 @@ class ResourceReport:
     semaphores: int = 0
     seconds: float = 0.0
     error: str | None = None
+    in_use: bool = False
     exitcode: int | None = None
 
     @property

@@ -58,6 +58,29 @@ def test_without_threads_items_are_delivered_all_the_same(where: str) -> None:
     assert got == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("no_threads")
+def test_a_child_that_a_callback_forks_has_no_handler_of_ours() -> None:
+    """In the main thread a callback runs with signals held back, and with an alarm."""
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    found = [signal.getsignal(signum) for signum in watched]
+    statuses = []
+
+    def fork(_item: int) -> None:
+        during = [signal.getsignal(signum) for signum in watched]
+        assert during[0] != found[0]
+        assert during[3] != found[3]
+        pid = os.fork()
+        if pid == 0:
+            os._exit([signal.getsignal(signum) for signum in watched] != found)
+        statuses.append(os.waitpid(pid, 0)[1])
+
+    registry = Registry()
+    filled(registry, fork, 1)
+    assert registry.clean().resources[0].error is None
+    assert statuses == [0]
+    assert [signal.getsignal(signum) for signum in watched] == found
+
+
 def test_what_a_daemon_thread_hands_over_is_done_by_the_main_thread(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

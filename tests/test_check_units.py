@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import asgi_mpclean
 from asgi_mpclean._check import cli, commands, findings, outcome, output, processes, run, shm
 from asgi_mpclean._check.errors import CheckError, ServerError
 from asgi_mpclean._check.outcome import TRACEBACK
@@ -77,6 +78,46 @@ def test_a_clean_up_that_took_too_long_is_found() -> None:
     result: Any = types.SimpleNamespace(reports=[{"report": report}])
     (found,) = findings._lost(result)
     assert found.fault == "the clean-up took longer than its 5 s"
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({}, []),
+        ({"in_use": True}, []),
+        ({"failed": 2}, [("2 items failed: jobs", "on_item raised an error")]),
+        ({"dropped": 1}, [("1 item dropped: jobs", "Unpickling raised an error")]),
+        ({"dropped": 1, "error": None}, [("1 item dropped: jobs", "Give register() an on_item")]),
+        (
+            {"dropped": 1, "failed": 1},
+            [
+                ("1 item dropped: jobs", "Give register() an on_item"),
+                ("1 item failed: jobs", "on_item raised an error"),
+            ],
+        ),
+        (
+            {"outcome": "failed"},
+            [("not closed: jobs", "Closing it raised an error")],
+        ),
+        (
+            {"outcome": "failed", "error": None},
+            [("not closed: jobs", "Closing it raised an exception: see the output")],
+        ),
+    ],
+    ids=lambda value: ", ".join(map(str, value)) or "nothing" if isinstance(value, dict) else "",
+)
+def test_what_a_clean_up_could_not_do_is_found(
+    entry: dict[str, object], found: list[tuple[str, str]]
+) -> None:
+    resource = asgi_mpclean.ResourceReport("jobs", "Queue", "closed", error="an error")
+    report = asgi_mpclean.CleanupReport("lifespan", 5.0, resources=[resource])
+    for name, value in entry.items():
+        setattr(resource, name, value)
+    result: Any = types.SimpleNamespace(reports=[{"report": report.to_dict()}])
+    told = list(findings._lost(result))
+    assert [finding.fault for finding in told] == [fault for fault, _ in found]
+    for finding, (_, advice) in zip(told, found, strict=True):
+        assert finding.advice.startswith(advice)
 
 
 def test_each_worker_has_to_say_that_it_has_started() -> None:

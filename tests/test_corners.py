@@ -27,15 +27,10 @@ from asgi_mpclean._resources.base import Entry
 from asgi_mpclean._resources.connection import CONNECTION
 from asgi_mpclean._resources.lock import LOCK
 from asgi_mpclean._resources.queue import QUEUE
-from asgi_mpclean._resources.worker import (
-    PROCESS,
-    WorkerCloser,
-    _exists,
-    semaphores_of_process,
-    unlink_leftovers,
-)
+from asgi_mpclean._resources.worker import PROCESS, WorkerCloser
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.log import log
+from asgi_mpclean._worker.handle import Handle
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 
@@ -69,15 +64,17 @@ def test_a_worker_that_nobody_had_time_to_end_is_killed_at_last() -> None:
     registry.clean()
 
 
-def test_a_worker_that_cannot_be_killed_is_said_to_run(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_worker_that_cannot_be_killed_is_said_to_run(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry = Registry()
     worker = sleeping_worker(registry)
-    worker.terminate = worker.kill = lambda: None  # As one in an uninterruptible system call.
+    # As one in an uninterruptible system call.
+    monkeypatch.setattr(Handle, "send", lambda _self, _signum: None)
     report = registry.clean(timeout=0.5)
     assert [entry.outcome for entry in report.resources] == ["still running"]
     assert report.seconds < 1
     assert "Process sleeper: still running" in caplog.text
-    del worker.terminate, worker.kill
     worker.kill()
     worker.join(20)
 
@@ -87,30 +84,10 @@ def test_a_deadline_that_has_passed_is_warned_about(caplog: pytest.LogCaptureFix
     assert "the clean-up took longer than its 1 s" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("error", "exists"), [(ProcessLookupError(), False), (PermissionError(), True), (None, True)]
-)
-def test_whether_a_process_exists(
-    error: OSError | None, exists: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kill(_pid: int, _signum: int) -> None:
-        if error is not None:
-            raise error
-
-    monkeypatch.setattr(os, "kill", kill)
-    assert _exists(1) == exists
-    assert _exists(None)
-
-
 def test_a_process_that_was_never_started_has_no_sentinel() -> None:
     closer = WorkerCloser(SPAWN.Process(), ResourceReport("new", "Process"), None)
     assert closer.sentinel is None
     assert closer.check_end()
-
-
-def test_leftovers_that_are_gone_are_no_error() -> None:
-    assert unlink_leftovers({"/mp-never-there": 1}) == 0
-    assert semaphores_of_process(-1) == {}
 
 
 def test_a_handle_that_is_closed_behind_our_back(monkeypatch: pytest.MonkeyPatch) -> None:

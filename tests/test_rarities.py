@@ -31,7 +31,7 @@ from asgi_mpclean._cpython import waiting
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 from asgi_mpclean._exec.restart import _stop
 from asgi_mpclean._resources.base import _cleaned, was_cleaned
-from asgi_mpclean._resources.worker import TERMINATE_AT, semaphores_of_process
+from asgi_mpclean._resources.worker import TERMINATE_AT
 from asgi_mpclean._shutdown import triggers
 from asgi_mpclean._shutdown.closers import Closers
 from asgi_mpclean._shutdown.request import Request
@@ -321,21 +321,6 @@ def test_a_handler_that_is_not_pythons_is_not_put_back(monkeypatch: pytest.Monke
     monkeypatch.setattr(worker_signals._worker, "found", {signal.SIGUSR1: None})
     give_handlers_back()
     assert signal.getsignal(signal.SIGUSR1) == found
-
-
-def test_semaphores_of_others_are_not_taken_for_a_workers_own() -> None:
-    other = Path("/dev/shm/sem.mpclean-other")
-    other.touch()
-    registry = Registry()
-    ready = registry.register(SPAWN.Event())
-    worker = registry.register(SPAWN.Process(target=workers.sleep, args=(ready,)))
-    worker.start()
-    try:
-        assert ready.wait(20)
-        assert "/mpclean-other" not in semaphores_of_process(worker.pid)
-    finally:
-        other.unlink()
-        registry.clean()
 
 
 # Pools and executors ----------------------------------------------------------------------------

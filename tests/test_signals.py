@@ -230,7 +230,7 @@ def test_with_a_wrapped_app_what_is_not_registered_is_found_at_exit() -> None:
     status, lines = Script(body).end()
     # Not registered, the worker's 999 other results have nobody to go to, which is said.
     assert status == 0
-    assert lines == ["Queue __main__.results: 999 items dropped", "exit"]
+    assert lines == ["asgi_mpclean: Queue __main__.results: 999 items dropped", "exit"]
 
 
 @pytest.mark.parametrize(

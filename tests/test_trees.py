@@ -16,7 +16,7 @@ import workers
 
 from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._worker.tree import _stat, descendants, living
+from asgi_mpclean._worker.tree import Table, late_children, living, send, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /
 
 def is_alive(pid: int) -> bool:
     """Tell whether there is such a process; a zombie is none."""
-    fields = _stat(pid)
-    return bool(fields) and fields[0] not in b"ZX"
+    status = status_of(pid)
+    return status is not None and not status.ended
 
 
 def pids_in(folder: Path, count: int) -> list[int]:
@@ -89,16 +89,34 @@ def test_workers_end_within_a_second_of_their_parent(
     assert time.monotonic() - died < 1
 
 
-def test_only_descendants_are_found() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    try:
-        found = {pid for pid, _ in descendants(os.getpid())}
-        assert child.pid in found
-        assert os.getppid() not in found
-        assert descendants(child.pid) == set()
-        assert living({(child.pid, b"another time")}) == set()
-    finally:
-        child.kill()
-        child.wait(10)
-    assert descendants(None) == set()
-    assert descendants(os.getppid()) == set()  # As if a pid were used again.
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_only_descendants_are_found(child: subprocess.Popen[bytes]) -> None:
+    found = {pid for pid, _ in Table().descendants(os.getpid())}
+    assert child.pid in found
+    assert os.getppid() not in found
+    assert not Table().descendants(child.pid)
+    assert not Table().descendants(None)
+    assert not Table().descendants(os.getppid())  # As if a pid were used again.
+
+
+def test_a_process_with_the_number_of_an_ended_one_is_another(
+    child: subprocess.Popen[bytes],
+) -> None:
+    before = {(child.pid, b"another time"): None}
+    assert not living(before)
+    send(before, signal.SIGKILL)
+    assert child.poll() is None
+
+
+def test_the_children_of_a_process_are_those_it_has_now(child: subprocess.Popen[bytes]) -> None:
+    status = status_of(os.getpid())
+    assert status is not None
+    assert child.pid in {pid for pid, _ in late_children({(os.getpid(), status.start): None})}
+    assert not late_children({(os.getpid(), b"another time"): None})
+    assert not late_children({(-1, status.start): None})

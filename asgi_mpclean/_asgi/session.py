@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ from asgi_mpclean._shutdown.discovery import find_unregistered
 from asgi_mpclean._shutdown.journal import trace
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.signals import guard
+from asgi_mpclean._shutdown.signals.handler import FIRST_PROCESS
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
 from asgi_mpclean._worker.forked import is_forked_worker
@@ -102,7 +104,8 @@ class Session:
         """
         if self._is_worker:
             return kills or self.told_to_stop  # A worker process of a server.
-        if not self._watch.server_raises_again():
+        # What the server raises again does not kill the first process of a container.
+        if not self._watch.server_raises_again() or os.getpid() == FIRST_PROCESS:
             return kills
         # With a guard of ours below the server's handler, the signal comes there when it is raised
         # again; whatever else stands there decides for itself.

@@ -6,6 +6,7 @@ import contextlib
 
 from asgi_mpclean._registry.options import DEFAULT_SIGNALS
 from asgi_mpclean._registry.owner import CURRENT, registry_of
+from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.state import STATE
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
     from typing import Any
 
-    from asgi_mpclean._registry.registry import Registry
     from asgi_mpclean._report import CleanupReport
 
     Message = MutableMapping[str, Any]
@@ -68,7 +68,7 @@ class MPCleanLifespan:
         """Run the app."""
         if not STATE.sessions and scope["type"] != "lifespan":
             await self.app(scope, receive, send)
-        elif scope["type"] == "lifespan" and not state.DISABLED:
+        elif scope["type"] == "lifespan":
             await self._run_lifespan(scope, receive, send)
         else:
             await self._run_in_course(scope, receive, send)
@@ -85,6 +85,10 @@ class MPCleanLifespan:
                     CURRENT.reset(token)
 
     async def _run_lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if state.DISABLED:  # The app may register what it makes all the same.
+            scope.setdefault("state", {})["mpclean"] = self._options.registry or Registry()
+            await self.app(scope, receive, send)
+            return
         from .conversation import Conversation  # noqa: PLC0415 - loads what a lifespan needs
         from .session import Session  # noqa: PLC0415 - the same
 

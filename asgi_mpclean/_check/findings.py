@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .outcome import TRACEBACK, plural
 
@@ -95,6 +95,14 @@ def _first_error(output: str) -> str:
     return next((line for line in lines if line and not line.startswith((" ", "\t"))), "")
 
 
+def _why_dropped(resource: dict[str, Any], *, ran_out: bool) -> str:
+    if ran_out:
+        return TOO_SLOW
+    if resource["error"] is not None and not resource["failed"]:
+        return f"Unpickling raised {resource['error']}"
+    return "Give register() an on_item, which is called with what is left in it."
+
+
 def _lost(result: Result) -> Iterator[Finding]:
     for event in result.reports:
         report = event["report"]
@@ -103,14 +111,17 @@ def _lost(result: Result) -> Iterator[Finding]:
             if resource["dropped"]:
                 yield Finding(
                     f"{plural('item', resource['dropped'])} dropped: {resource['name']}",
-                    TOO_SLOW
-                    if ran_out
-                    else "Give register() an on_item, which is called with what is left in it.",
+                    _why_dropped(resource, ran_out=ran_out),
                 )
-            if resource["error"] is not None:
+            if resource["failed"]:
                 yield Finding(
                     f"{plural('item', resource['failed'])} failed: {resource['name']}",
-                    f"on_item, or unpickling, raised {resource['error']}",
+                    f"on_item raised {resource['error']}",
+                )
+            if resource["outcome"] == "failed":
+                yield Finding(
+                    f"not closed: {resource['name']}",
+                    f"Closing it raised {resource['error'] or 'an exception: see the output'}",
                 )
         if report["deadline_passed"]:
             yield Finding(

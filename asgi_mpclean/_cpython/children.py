@@ -28,12 +28,26 @@ def is_child(process: Any) -> bool:
     return True
 
 
+def is_reaped_by_fork_server(process: Any) -> bool:
+    """Tell whether a child is the fork server's to reap; also where that is not known."""
+    if Feature.REAPING not in AVAILABLE:
+        return True
+    return getattr(getattr(process, "_popen", None), "method", None) == "forkserver"
+
+
 def ended_children() -> list[Any]:
     """Return the children that `multiprocessing.active_children` is going to forget now."""
     if Feature.CHILDREN not in AVAILABLE:
         return []
     children: set[Any] = _process._children
-    return [child for child in children.copy() if child.exitcode is not None]
+    return [child for child in children.copy() if _has_ended(child)]
+
+
+def _has_ended(child: Any) -> bool:
+    try:
+        return child.exitcode is not None
+    except Exception:  # noqa: BLE001 - a subclass can do anything
+        return False
 
 
 def when_worker_forked(owner: _Owner, callback: Callable[[_Owner], object]) -> None:

@@ -18,6 +18,8 @@ class Feature(str, enum.Enum):
     TRACKER = "unregister many semaphores in one write"
     DISCOVERY = "find what multiprocessing made in this process"
     CHILDREN = "know which process object is a child of whom"
+    REAPING = "know who reaps a child"
+    SEMAPHORE_NAMES = "know what names Python gives to semaphores"
     FRAMES = "know which threads wait in a queue"
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
@@ -68,6 +70,8 @@ NAMES: dict[Feature, dict[str, str]] = {
         "multiprocessing.process": "_children",
         "multiprocessing.process:BaseProcess": "_parent_pid",
     },
+    Feature.REAPING: {"multiprocessing.process:BaseProcess": "_popen"},
+    Feature.SEMAPHORE_NAMES: {"multiprocessing.process:BaseProcess": "_config"},
     Feature.FRAMES: {"sys": "_current_frames", "threading": "_active"},
     Feature.JOINERS: {
         "multiprocessing.queues:JoinableQueue": "_cond",

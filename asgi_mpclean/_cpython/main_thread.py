@@ -7,11 +7,24 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 
 def in_main_thread() -> bool:
-    """Tell whether this is the thread that can handle signals."""
-    return _thread.get_ident() == threading.main_thread().ident
+    """Tell whether this is the thread that can handle signals.
+
+    The main thread of a sub-interpreter is none; Python says so before it looks at the handler.
+    """
+    if _thread.get_ident() != threading.main_thread().ident:
+        return False
+    no_handler: Any = None
+    try:
+        signal.signal(signal.SIGINT, no_handler)
+    except ValueError:
+        return False
+    except TypeError:
+        return True
+    return True  # pragma: no cover - Python takes no such handler
 
 
 def send_soon(signum: int, seconds: float) -> bool:

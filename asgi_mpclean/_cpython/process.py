@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 
+from asgi_mpclean._switch import DISABLED
+
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
     from typing import Any
@@ -51,9 +53,13 @@ class ContextProcess(multiprocessing.Process):
         raise NotImplementedError
 
     def _bootstrap(self, parent_sentinel: Any = None) -> int:
+        base: Any = super()
+        code: int
+        if DISABLED:
+            code = base._bootstrap(parent_sentinel)
+            return code
         self.prepare_child(parent_sentinel, getattr(self, "_parent_pid", None))
         run: Any = self.run
-        base: Any = super()
 
         def run_and_end() -> None:
             try:
@@ -62,6 +68,6 @@ class ContextProcess(multiprocessing.Process):
                 self.end_work()
 
         self.run = run_and_end  # type: ignore[method-assign]
-        code: int = base._bootstrap(parent_sentinel)
+        code = base._bootstrap(parent_sentinel)
         self.end_child()
         return code

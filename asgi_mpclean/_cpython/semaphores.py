@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import multiprocessing.queues
 import multiprocessing.synchronize
 import multiprocessing.util
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
@@ -27,6 +29,10 @@ except ImportError:  # pragma: no cover - Windows has no named semaphores to unl
 
 # So many names go to the tracker at once, which forgets them while the next ones are unlinked.
 HANDFUL = 100
+
+# What Python begins the name of a semaphore with, unless it is told otherwise, and how it ends.
+DEFAULT_PREFIX = "/mp"
+RANDOM = re.compile(r"[a-z0-9_]{8}")
 
 
 class _Inheritance(PerProcess):
@@ -132,11 +138,28 @@ def semaphore_names_of(resource: Any) -> list[str]:
     return [name for name in map(_name, semaphores_of(resource)) if name is not None]
 
 
-def unlink_semaphores(names: Sequence[str]) -> int:
+def is_pythons_name(name: str) -> bool:
+    """Tell whether a semaphore has a name as Python makes it up in this process and its workers.
+
+    One that somebody has named by hand may be meant to stay, and one of another library, such as
+    loky, belongs to a tracker of that.
+    """
+    prefix = DEFAULT_PREFIX
+    if Feature.SEMAPHORE_NAMES in AVAILABLE:
+        process: Any = multiprocessing.current_process()
+        prefix = process._config.get("semprefix", DEFAULT_PREFIX)
+    return name.startswith(f"{prefix}-") and RANDOM.fullmatch(name, len(prefix) + 1) is not None
+
+
+def unlink_semaphores(names: Sequence[str], *, known: bool = True) -> int:
     """Unlink semaphores and tell the resource tracker; returns how many were still there.
 
     Takes no lock, so that it may run in a signal handler: the tracker's own `unregister` can
     deadlock there. The tracker reads `UNREGISTER:name:semaphore` lines in every version.
+
+    Args:
+        names: Those of the semaphores.
+        known: False if the tracker may never have heard of them.
     """
     unlinked = 0
     for begin in range(0, len(names), HANDFUL):
@@ -150,5 +173,5 @@ def unlink_semaphores(names: Sequence[str]) -> int:
                 continue
             done.append(name)
         unlinked += len(done)
-        unregister(done, "semaphore")
+        unregister(done, "semaphore", known=known)
     return unlinked

@@ -125,8 +125,11 @@ def _along_path(file: Path, env: Environment) -> list[bytes]:
 
 
 def _replace_process(paths: Iterable[Any], args: Arguments, *env: Environment) -> NoReturn:
-    runnable = check(paths, args, *env)
-    make_ready()
+    if state.DISABLED:
+        runnable = list(paths)
+    else:
+        runnable = check(paths, args, *env)
+        make_ready()
     errors = []
     for path in runnable:
         try:
@@ -134,6 +137,8 @@ def _replace_process(paths: Iterable[Any], args: Arguments, *env: Environment) -
         except OSError as error:  # noqa: PERF203 - the next along PATH may be another program
             errors.append(error)
     first = _most_telling(errors)
+    if state.DISABLED:
+        raise first
     msg = f"{first.strerror}; the clean-up has been done"
     raise OSError(first.errno, msg, first.filename or runnable[0])
 
@@ -203,7 +208,7 @@ def guard_exec() -> None:
 
     Calling it again does nothing.
     """
-    if not getattr(os.execv, "cleans_up", False):
+    if not state.DISABLED and not getattr(os.execv, "cleans_up", False):
         os.execv = _guarded(os.execv)
         os.execve = _guarded(os.execve)
 

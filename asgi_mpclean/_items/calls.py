@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.fork import GENERATION, PerProcess
 from asgi_mpclean._cpython.main_thread import in_main_thread
@@ -31,6 +31,19 @@ class _Calling(PerProcess):
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
         self.threads = set()
         self.handed_over = collections.deque()
+
+
+class _Alarm(PerProcess):
+    """Whether the main thread has an alarm, and which handler that has replaced."""
+
+    is_set: bool
+    found: Any
+
+    def reset(self, *, forked: bool) -> None:
+        # The alarm clock is not inherited by a fork, but its handler is.
+        if forked and self.is_set:
+            signal.signal(signal.SIGALRM, self.found)
+        self.is_set, self.found = False, None
 
 
 class Call:
@@ -93,6 +106,7 @@ class Call:
 
 
 _calling = _Calling()
+_alarm = _Alarm()
 
 
 @contextlib.contextmanager
@@ -154,10 +168,15 @@ def _alarm_at(deadline: float) -> Iterator[None]:
     def overdue(_signum: int, _frame: object) -> None:
         raise OverdueError
 
-    previous = signal.signal(signal.SIGALRM, overdue)
+    found = signal.getsignal(signal.SIGALRM)
+    _alarm.found = signal.SIG_DFL if found is None else found
+    _alarm.is_set = True
+    signal.signal(signal.SIGALRM, overdue)
     signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0.001))
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous or signal.SIG_DFL)
+        if _alarm.is_set:  # Not in a child that the callback has forked.
+            _alarm.is_set = False
+            signal.signal(signal.SIGALRM, _alarm.found)

@@ -143,20 +143,18 @@ class Delivery(Sink):
             except OverdueError:
                 raise
             except BaseException as error:  # noqa: BLE001 - it is code of the user
-                self._note(error)
+                if self._report.error is None:
+                    self._report.error = repr(error)
                 continue
             try:
                 on_item(item)  # type: ignore[misc]  # _add lets nothing in without one
             except OverdueError:
                 raise
             except BaseException as error:  # noqa: BLE001 - SystemExit must not end the delivery
+                if not self._failed:  # It tells more than an item that could not be unpickled.
+                    self._report.error = repr(error)
                 self._failed += 1
-                self._note(error)
             self._received += 1
-
-    def _note(self, error: BaseException) -> None:
-        if self._report.error is None:
-            self._report.error = repr(error)
 
     def flush(self) -> None:
         """Begin with what was held back, as there is time now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 
 from asgi_mpclean._cpython.process import ContextProcess
+from asgi_mpclean._switch import DISABLED
 from asgi_mpclean._worker.birth import sigint_blocked
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
@@ -74,6 +75,9 @@ class Process(ContextProcess):
         Raises:
             RuntimeError: While a clean-up is under way.
         """
+        if DISABLED:
+            super().start()
+            return
         from asgi_mpclean._cpython.helpers import start_helpers  # noqa: PLC0415 - not needed in a worker
 
         if registry := _registries[self]():

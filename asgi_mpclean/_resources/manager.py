@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.groups import manager_has_ended, manager_process, started_elsewhere
+from asgi_mpclean._worker import handle
 
 from .base import Closer, Kind
 
@@ -40,7 +41,7 @@ class ManagerCloser(Closer):
             return
         if self.process.exitcode is None:
             with contextlib.suppress(OSError, ValueError):
-                self.process.kill()
+                handle.send(self.process, handle.KILL)
                 self.process.join(KILLED_SECONDS)
         ends = {None: "still running", 0: "closed"}
         self.report.exitcode = self.process.exitcode

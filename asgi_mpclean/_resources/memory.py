@@ -60,9 +60,12 @@ class MemoryCloser(Closer):
         self._block = _block(self.resource)
         self._made_here = _is_made_here(self._block)
 
-    def finish(self) -> None:
-        """Unlink it first: to close it may fail, where the app still has a view of it."""
-        gone = False
+    def end(self) -> None:
+        """Unlink it, then close it, which fails where the app still has a view of it.
+
+        Not before: a `SharedMemoryManager` unlinks what was made by it, if it is still there, and
+        an `on_item` may need what an item is about.
+        """
         if self._made_here:
             gone = not unlink_shared_memory(self._block)
             self.report.outcome = "already unlinked" if gone else "unlinked"
@@ -70,9 +73,8 @@ class MemoryCloser(Closer):
             self.report.outcome = "copy closed"
         try:
             self._block.close()
-        except BufferError as error:
-            # The memory stays mapped until the view is gone, or the process.
-            self.report.error = repr(error)
+        except BufferError:
+            self.report.in_use = True
 
 
 MEMORY = Kind(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import is_child
-from asgi_mpclean._cpython.semaphores import unlink_semaphores
-from asgi_mpclean._worker import tree
+from asgi_mpclean._worker import handle, look, tree
+from asgi_mpclean._worker.handle import KILL
+from asgi_mpclean._worker.semaphores import made_by, unlink_leftovers
 
 from .base import STOP, Kind
 
@@ -36,8 +36,16 @@ FORK_SERVER_DIED = 255
 IDLE_LIMIT = 0.4
 TERMINATE_AT = 0.7
 KILL_AT = 0.85
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps named semaphores
+# The last part of it is kept for reading, closing and unlinking.
+WORKERS_UNTIL = 0.92
+# How long (seconds) those whom a dead worker leaves behind may take to end by themselves: some
+# clean up when their client is gone.
+LEFT_ALONE_SECONDS = 0.5
+# How often (seconds) one looks whether those have ended that were killed at last.
+KILLED_LOOK_SECONDS = 0.005
+# Who is told to end may start somebody before it does: so long (seconds) one looks so often.
+LATE_SECONDS = 0.1
+LATE_LOOK_SECONDS = 0.002
 
 
 class WorkerCloser:
@@ -62,9 +70,13 @@ class WorkerCloser:
         self._busy_at = 0.0
         self._cpu_seconds = 0.0
         self._semaphores: dict[str, int] = {}
-        self._descendants: set[tree.Identity] = set()
-        self._orphans_asked = False
-        self._outlives: set[tree.Identity] = set()
+        self._terminated_at = 0.0
+        self._told_at = 0.0
+        self._ended_at: float | None = None
+        # Those whom a worker leaves behind that dies by a signal, and the last one they were sent.
+        self._left_behind: dict[tree.Identity, None] = {}
+        self._ending = 0
+        self._outlives: dict[tree.Identity, None] = {}
         try:
             self.pid = process.pid
             if not is_child(process):
@@ -85,24 +97,18 @@ class WorkerCloser:
             return False
         if exitcode == FORK_SERVER_DIED and tree.living(self._outlives):
             return False
-        if self._signalled and not self._have_ended_too():
+        self._ended_at = self._ended_at or time.monotonic()
+        self._left_behind = tree.living(self._left_behind)
+        if self._left_behind:
             return False
         self.report.exitcode = exitcode
         self.report.outcome = self._signalled or "joined"
         self.report.semaphores += unlink_leftovers(self._semaphores)
         return True
 
-    def _have_ended_too(self) -> bool:
-        """Tell whether those have ended whom a worker that had to be signalled leaves behind."""
-        self._descendants = tree.living(self._descendants)
-        if self._descendants and self._signalled == "terminated" and not self._orphans_asked:
-            self._orphans_asked = True
-            tree.send(self._descendants, signal.SIGTERM)
-        return not self._descendants
-
     def _is_gone(self) -> bool:
         """Tell whether there is no such process, and nobody who will tell how it ended."""
-        if _exists(self.pid):
+        if handle.is_there(self.process):
             return False
         # The fork server reaps its children first, and sends us their exit code then.
         self._gone_since = self._gone_since or time.monotonic()
@@ -115,6 +121,12 @@ class WorkerCloser:
             return int(self.process.sentinel) if self.process.exitcode is None else None
         return None
 
+    def look_again_after(self, now: float, seconds: float) -> float:
+        """Return after how many seconds one should look again, at most `seconds`."""
+        if self._left_behind and now < self._told_at + LATE_SECONDS:
+            return min(seconds, LATE_LOOK_SECONDS)
+        return seconds
+
     def escalate(self, start: float, last_output: float, timeout: float) -> None:
         """Signal the process if it is time to.
 
@@ -123,15 +135,34 @@ class WorkerCloser:
             last_output: `time.monotonic()` when a worker last wrote something.
             timeout: Seconds that the clean-up is allowed to take.
         """
-        now = time.monotonic()
-        terminate_at = start + TERMINATE_AT * timeout
-        if not self.asked:
-            last_busy = max(last_output, self._last_computing(now) if self._is_awaited() else 0.0)
-            terminate_at = min(last_busy + IDLE_SECONDS, start + IDLE_LIMIT * timeout)
-        if not self._signalled and now >= terminate_at:
-            self.terminate()
-        elif self._signalled == "terminated" and now >= start + KILL_AT * timeout:
-            self.kill()
+        now, until = time.monotonic(), start + WORKERS_UNTIL * timeout
+        if self._ended_at is not None:
+            self._end_left_behind(now, until)
+        elif not self._signalled:
+            if now >= self._when_to_terminate(now, start, last_output, timeout):
+                self._terminated_at = self._told_at = now
+                self._signal("terminated", signal.SIGTERM)
+        else:
+            self._note_left_behind()
+            if self._signalled == "terminated" and now >= self._when_to_kill(start, timeout):
+                self._signal("killed", KILL)
+
+    def _when_to_terminate(
+        self, now: float, start: float, last_output: float, timeout: float
+    ) -> float:
+        if self.asked:
+            return start + TERMINATE_AT * timeout
+        # It may go on with what it is doing, unless Python itself would end it in mid-work.
+        last_busy = max(last_output, self._last_computing(now)) if self._is_awaited() else start
+        return min(last_busy + IDLE_SECONDS, start + IDLE_LIMIT * timeout)
+
+    def _when_to_kill(self, start: float, timeout: float) -> float:
+        kill_at = start + KILL_AT * timeout
+        if not self._left_behind:
+            return kill_at
+        # Those that it leaves behind need time too, though it may have half of its own itself.
+        in_time = start + WORKERS_UNTIL * timeout - 2 * LEFT_ALONE_SECONDS
+        return min(kill_at, max(in_time, (self._terminated_at + kill_at) / 2))
 
     def _is_awaited(self) -> bool:
         """Tell whether it may finish a computation; Python itself ends a daemon in mid-work."""
@@ -143,46 +174,55 @@ class WorkerCloser:
             self._cpu_seconds, self._busy_at = used, now
         return self._busy_at
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self._signal("terminated", self.process.terminate, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL, to whom it leaves behind as well."""
-        self._signal("killed", self.process.kill, signal.SIGKILL)
-        tree.send(self._descendants, signal.SIGKILL)
-
-    def _signal(self, word: str, send: Callable[[], None], signum: int) -> None:
+    def _signal(self, word: str, signum: int) -> None:
         # Noted before, as a process that dies by a signal leaves behind what it made.
-        self._semaphores |= semaphores_of_process(self.pid)
-        self._descendants |= tree.descendants(self.pid)
+        made, below = made_by(self.pid), look.now().table().descendants(self.pid)
+        has_outlived = self.process.exitcode == FORK_SERVER_DIED
+        if not has_outlived and not handle.is_there(self.process):
+            return  # That may be another's by now.
+        self._semaphores |= made
+        self._left_behind |= below
         self._signalled = word
-        with contextlib.suppress(OSError, ValueError):
-            if self.process.exitcode == FORK_SERVER_DIED:
-                tree.send(self._outlives, signum)
-            else:
-                send()
+        if has_outlived:
+            tree.send(self._outlives, signum)
+        else:
+            handle.send(self.process, signum)
+
+    def _note_left_behind(self) -> None:
+        """Note whom those have started that are ending; who was told to already starts nobody."""
+        parents = tree.living(self._left_behind)
+        if self._ended_at is None and (status := tree.status_of(self.pid)):
+            parents = {(self.pid or 0, status.start): None} | parents
+        late = tree.late_children(parents)
+        if self._ending:
+            tree.send({who: None for who in late if who not in self._left_behind}, self._ending)
+        self._left_behind |= late
+
+    def _end_left_behind(self, now: float, until: float) -> None:
+        """End those whom a dead worker leaves behind, unless they end by themselves."""
+        self._note_left_behind()
+        ended_at = self._ended_at or now
+        if not self._ending and now >= min(ended_at + LEFT_ALONE_SECONDS, (ended_at + until) / 2):
+            self._ending, self._told_at = signal.SIGTERM, now
+            tree.send(self._left_behind, signal.SIGTERM)
 
     def give_up(self) -> None:
         """Kill a process that has not ended in time: Python would wait for it for ever."""
         if self.check_end():
             return
-        self.kill()
-        self.process.join(EXITCODE_SECONDS)
-        if not self.check_end():
-            self.report.outcome = "still running"
-
-
-def _exists(pid: int | None) -> bool:
-    if pid is None or sys.platform == "win32":  # There os.kill(pid, 0) is not a question.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass  # It is there, and somebody else's.
-    return True
+        if self._ended_at is None:
+            self._signal("killed", KILL)
+            self.process.join(EXITCODE_SECONDS)
+        self._note_left_behind()
+        self._ending = KILL
+        tree.send(self._left_behind, KILL)
+        until = time.monotonic() + EXITCODE_SECONDS
+        while not self.check_end():
+            if time.monotonic() >= until and self._ended_at is not None:
+                self._left_behind.clear()
+            elif time.monotonic() >= until:
+                self.report.outcome = "still running"
+            time.sleep(KILLED_LOOK_SECONDS)
 
 
 def cpu_seconds(pid: int | None) -> float:
@@ -191,42 +231,6 @@ def cpu_seconds(pid: int | None) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0
-
-
-def semaphores_of_process(pid: int | None) -> dict[str, int]:
-    """Return the named semaphores of a worker that are not ours as well, each with its inode.
-
-    A process that dies by a signal does not unlink what it made. On Linux a mapped semaphore is
-    known by its inode only: glibc creates it under a temporary name.
-    """
-    inodes = _mapped_inodes(pid) - _mapped_inodes(os.getpid())
-    if not inodes:
-        return {}
-    found = {}
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(SHARED_MEMORY):
-            if entry.name.startswith("sem.") and entry.inode() in inodes:
-                found["/" + entry.name.removeprefix("sem.")] = entry.inode()
-    return found
-
-
-def _mapped_inodes(pid: int | None) -> set[int]:
-    inodes = set()
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-            if f"{SHARED_MEMORY}/" in line:
-                inodes.add(int(line.split()[4]))
-    return inodes
-
-
-def unlink_leftovers(semaphores: dict[str, int]) -> int:
-    """Unlink those semaphores of a dead process that are still there; returns how many."""
-    left = []
-    for name, inode in semaphores.items():
-        with contextlib.suppress(OSError):
-            if (SHARED_MEMORY / f"sem.{name[1:]}").stat().st_ino == inode:
-                left.append(name)
-    return unlink_semaphores(left)
 
 
 def _make(entry: Entry, report: ResourceReport, _context: Context) -> WorkerCloser:

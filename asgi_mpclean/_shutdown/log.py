@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_mpclean")
 
+# Where logging is not configured, Python prints a warning without the name of its logger.
+PREFIX = "asgi_mpclean: "
+
+
+def say_who_speaks(record: logging.LogRecord) -> bool:
+    """Be a filter that lets everything pass, and has each line begin with the library's name."""
+    if not str(record.msg).startswith(PREFIX):  # A `QueueListener` may pass on what has been here.
+        record.msg = f"{PREFIX}{record.msg}"
+    return True
+
+
+logger.addFilter(say_who_speaks)
+
 # Where packages are installed. What one of them keeps in a queue of its own is not the app's.
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -31,8 +44,12 @@ def _warn(entry: ResourceReport) -> None:
         logger.warning("%s %s: %d items dropped", *what, entry.dropped)
     if entry.cancelled:
         logger.warning("%s %s: %d jobs cancelled", *what, entry.cancelled)
-    if entry.error is not None:
+    if entry.failed:
         logger.warning("%s %s: on_item failed for %d items: %s", *what, entry.failed, entry.error)
+    elif entry.error is not None and entry.outcome != "failed":  # That has been logged.
+        logger.warning("%s %s: an item could not be unpickled: %s", *what, entry.error)
+    if entry.in_use:
+        logger.info("%s %s: still in use by a view of it", *what)
     if entry.outcome in {"killed", "still running"}:
         logger.warning("%s %s: %s", *what, entry.outcome)
 

@@ -13,6 +13,7 @@ import threading
 import weakref
 
 from asgi_mpclean._cpython.fork import PerProcess
+from asgi_mpclean._switch import DISABLED as DISABLED  # noqa: PLC0414 - asked as `state.DISABLED`
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
@@ -80,9 +81,6 @@ STARTED_IN: str | None = None
 with contextlib.suppress(OSError):
     STARTED_IN = os.getcwd()
 
-# Switches every clean-up off, to see what a server does without the library.
-DISABLED = os.environ.get("ASGI_MPCLEAN_DISABLE", "") not in {"", "0"}
-
 
 class Policy:
     """How to clean up where no lifespan does it: at a signal before any, and at the exit.
@@ -121,6 +119,8 @@ class State(PerProcess):
         threads: The threads that clean up, or wait for their turn.
         running: The clean-up that is under way.
         insists: Somebody insists, by a second signal, that the clean-up of this moment be quick.
+        cannot_go_on: Something has been cleaned up as a signal was going to kill this process.
+        caught: The signals that have been forwarded to somebody's handler.
         came: The signals that have come while they are held back; None while they are not.
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
@@ -150,6 +150,8 @@ class State(PerProcess):
         self.threads: set[int] = set()
         self.running: Running | None = None
         self.insists = False
+        self.cannot_go_on = False
+        self.caught: set[int] = set()
         self.came: list[int] | None = None
         self.policy = Policy()
         self.exit_until = 0.0

@@ -102,7 +102,9 @@ def is_ended_by_thread() -> bool:
 def clean_at_signal(name: str, *, kills: bool) -> None:
     """Clean up everything because of a signal that kills the process."""
     if kills:
-        clean_up(Request.at_signal(name, _policy_here()))
+        report = clean_up(Request.at_signal(name, _policy_here()))
+        if report.resources or report.semaphores:
+            STATE.cannot_go_on = True
 
 
 def clean_before_exec() -> None:

@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._resources.asking import WorkOff
 from asgi_mpclean._resources.queue import QueueCloser
-from asgi_mpclean._resources.worker import TERMINATE_AT
+from asgi_mpclean._resources.worker import TERMINATE_AT, WORKERS_UNTIL, WorkerCloser
+from asgi_mpclean._worker import look
 
 from .discovery import discover_children
 
 if TYPE_CHECKING:
     from asgi_mpclean._resources.base import Closer
-    from asgi_mpclean._resources.worker import WorkerCloser
 
     from .closers import Closers
 
 # The longest time (seconds) between two looks at the workers.
 LOOK_SECONDS = 0.02
-# The last part of the time allowed is kept for reading, closing and unlinking.
-WORKERS_UNTIL = 0.92
 # The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
 INSISTED_SECONDS = 1.5
 # The time (seconds) that workers get for taking what they are just taking from a queue.
@@ -54,7 +52,7 @@ class WorkersEnd:
     def ask(self) -> None:
         """Ask the workers to stop; what they have not begun with is taken from their queues."""
         closers = self._closers
-        asked = [(w, w.stop) for w in closers.workers if not w.check_end() and w.stop is not None]
+        asked = [(w, w.stop) for w in self._check_ends() if w.stop is not None]
         worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
         for queue in closers.queues:
             queue.is_left_to_workers = id(queue.queue) in worked_off
@@ -84,15 +82,22 @@ class WorkersEnd:
             last_output = max([began, *(queue.last_output for queue in queues)])
             if time.monotonic() >= start + TERMINATE_AT * timeout:
                 closers.each(lambda other: other.force(), closers.others)
-            for worker in living:
-                worker.escalate(start, last_output, timeout)
+            self._escalate(living, start, last_output, timeout)
             closers.runner.wait(0)
             self._wait_for_change(living, queues)
         for queue in closers.queues:
             queue.is_left_to_workers = False
+        with look.shared():
+            closers.each(WorkerCloser.give_up, closers.workers)
         for worker in closers.workers:
-            worker.give_up()
             closers.note_end(worker.report)
+
+    def _escalate(
+        self, workers: list[WorkerCloser], start: float, last_output: float, timeout: float
+    ) -> None:
+        # Many of them, on a host with many processes, look at those once.
+        with look.shared():
+            self._closers.each(lambda w: w.escalate(start, last_output, timeout), workers)
 
     def look(self) -> None:
         """Help pools and the like on, and find workers that they have started since."""
@@ -108,13 +113,23 @@ class WorkersEnd:
         return living
 
     def _check_ends(self) -> list[WorkerCloser]:
-        """Note the workers that have ended; returns the others."""
-        living = []
-        for worker in self._closers.workers:
+        """Note the workers that have ended; returns the others.
+
+        One that cannot be asked is left out from then on, rather than be logged at each look.
+        """
+        closers, living = self._closers, list[WorkerCloser]()
+
+        def look_at(worker: WorkerCloser) -> None:
             if not worker.check_end():
                 living.append(worker)
             else:
-                self._closers.note_end(worker.report)
+                closers.note_end(worker.report)
+
+        good = closers.each(look_at, closers.workers)
+        for worker in closers.workers:
+            if worker not in good:
+                worker.report.outcome = "failed"
+        closers.workers[:] = good
         return living
 
     def _find_busy(self) -> list[Closer]:
@@ -134,9 +149,12 @@ class WorkersEnd:
             handles += [other.fileno() for other in self._closers.others]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()
+        seconds = LOOK_SECONDS
+        for worker in workers:
+            seconds = worker.look_again_after(began, seconds)
         try:
-            multiprocessing.connection.wait(list(wanted), LOOK_SECONDS)
+            multiprocessing.connection.wait(list(wanted), seconds)
         except (OSError, ValueError):  # A handle was closed behind our back.
-            time.sleep(LOOK_SECONDS)
+            time.sleep(seconds)
         if time.monotonic() - began < LOOK_SECONDS / 20:
             time.sleep(LOOK_SECONDS / 20)  # What is ready and stays so must not make this spin.

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.exit import run_exit_functions, when_work_is_over
 from asgi_mpclean._cpython.fork import PerProcess
 from asgi_mpclean._cpython.frames import waits_for_threads
-from asgi_mpclean._cpython.main_thread import send_soon
+from asgi_mpclean._cpython.main_thread import in_main_thread, send_soon
+from asgi_mpclean._switch import DISABLED
 
 from . import parent as _parent
 
@@ -62,11 +63,11 @@ def worker_init() -> None:
     without a word, the worker gets a SIGTERM too, and half a second later a SIGKILL.
 
     For `Pool(initializer=worker_init)` and `ProcessPoolExecutor(initializer=worker_init)`; a
-    `Process` of this library does the same by itself.
-
-    Raises:
-        ValueError: If it is not called in the main thread, where Python allows no handler.
+    `Process` of this library does the same by itself. In a thread, as in a `ThreadPool`, it does
+    nothing: there signals are the business of the process.
     """
+    if DISABLED or not in_main_thread():
+        return
     _set_handlers()
     when_work_is_over(raise_no_more)
     parent = multiprocessing.parent_process()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # sooner (seconds) is not a second wish, unless the server itself takes it for one.
 REPEAT_SECONDS = 0.25
 
+# The first process of a PID namespace, such as that of a container.
+FIRST_PROCESS = 1
+
 # A signal that kills waits for what is being made, this long (seconds) and so many times.
 PAUSE_SECONDS = 0.001
 PAUSES = 1000
@@ -148,6 +151,8 @@ class _Chained:
             self._forward(signum, frame)
         elif action is Action.FORWARD_THEN_LOOK:
             self._note()
+            if callable(self.previous):
+                STATE.caught.add(signum)
             self._forward(signum, frame)
             self.hearing = self._hear()
             self._clean_if_skipped()
@@ -161,13 +166,20 @@ class _Chained:
             return Moment(
                 out_of_place=True, in_forked_worker=other_process and signum == signal.SIGTERM
             )
-        kills = self.kills
+        kills = self.kills and not self._is_spared()
         return Moment(
             kills=kills,
             making=kills and is_making_something(),
             repeated=self._last is not None and time.monotonic() - self._last >= REPEAT_SECONDS,
             server_decides=hasattr(self.server, "force_exit"),
         )
+
+    def _is_spared(self) -> bool:
+        """Tell whether a server raises what it has caught, and the kernel lets this process live.
+
+        The first process of a container goes on then, and so needs what it has.
+        """
+        return os.getpid() == FIRST_PROCESS and self.signum in STATE.caught
 
     def _note(self) -> None:
         self._last = time.monotonic()
@@ -283,3 +295,7 @@ def die_of(signum: int) -> None:
     """Let the default action of a signal end this process."""
     signal.signal(signum, signal.SIG_DFL)
     signal.raise_signal(signum)
+    # The kernel spares the first process of a container what kills by default. Without its queues
+    # it cannot go on; with all it had, after a server that raises what it has caught, it does.
+    if os.getpid() == FIRST_PROCESS and STATE.cannot_go_on:
+        os._exit(128 + signum)

@@ -6,6 +6,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._cpython.fork import PerProcess
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
@@ -16,11 +17,33 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+class _Held(PerProcess):
+    """The handlers that have been replaced for as long as signals are held back."""
+
+    found: dict[int, Any]
+
+    def reset(self, *, forked: bool) -> None:
+        # A child has no part in the clean-up in whose midst it was forked: nothing is held back.
+        if forked:
+            _put_back(self.found)
+        self.found = {}
+
+
+def _put_back(found: dict[int, Any]) -> None:
+    while found:
+        signum = next(iter(found))
+        signal.signal(signum, found[signum])
+        del found[signum]
+
+
+_held = _Held()
+
+
 class HeldBack:
     """Keeps signals from cutting into a clean-up in the main thread; they follow at its end."""
 
     def __enter__(self) -> None:
-        self._found: dict[int, Any] = {}
+        self._found = _held.found
         self._came: list[int] = []
         self._here = in_main_thread()
         if not self._here:
@@ -45,10 +68,7 @@ class HeldBack:
 def _let_go(found: dict[int, Any], came: list[int]) -> None:
     """Put the handlers back, then give them what came; if one raises, none is left out."""
     try:
-        while found:
-            signum = next(iter(found))
-            signal.signal(signum, found[signum])
-            del found[signum]
+        _put_back(found)
         while came:
             signum = came[0]
             came[:] = [number for number in came if number != signum]
