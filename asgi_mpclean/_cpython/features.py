@@ -22,6 +22,7 @@ class Feature(str, enum.Enum):
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
     POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
+    RESULTS = "answer for a pool whose workers are dead, and see what has been answered"
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
     SHARED_MEMORY = "know who made a block of shared memory"
@@ -78,6 +79,12 @@ NAMES: dict[Feature, dict[str, str]] = {
     },
     Feature.POOLS: {
         "multiprocessing.pool:Pool": "_pool _inqueue _outqueue _worker_handler _terminate",
+    },
+    Feature.RESULTS: {
+        "multiprocessing.pool:Pool": "_cache",
+        "multiprocessing.pool:ApplyResult": "_set _pool",
+        "multiprocessing.pool:MapResult": "_number_left",
+        "multiprocessing.pool:IMapIterator": "_set _set_length _index _unsorted _pool",
     },
     Feature.EXECUTORS: {
         "concurrent.futures.process:ProcessPoolExecutor": (

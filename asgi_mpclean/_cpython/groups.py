@@ -31,6 +31,11 @@ def pools_and_managers() -> list[Any]:
     return [thing for thing in found if thing is not None] + _pools_in_terminate()
 
 
+def is_pool(thing: Any) -> bool:
+    """Tell whether something is a `Pool` or a `ThreadPool`."""
+    return bool(loaded.pools) and isinstance(thing, loaded.pools.Pool)
+
+
 def _pools_in_terminate() -> list[Any]:
     """Return each `Pool` that another thread is terminating, which has no finalizer any more."""
     if not loaded.pools:
@@ -53,7 +58,7 @@ def started_elsewhere(resource: Any) -> bool:
 
 
 def _processes(resource: Any) -> list[Any]:
-    if loaded.pools and isinstance(resource, loaded.pools.Pool):
+    if is_pool(resource):
         return pool_processes(resource)
     if loaded.executors and isinstance(resource, loaded.executors.ProcessPoolExecutor):
         return list(executor_processes(resource).values())

@@ -79,6 +79,35 @@ def fail_jobs(pool: Any, jobs: Iterable[tuple[int, int]], error: Exception) -> N
         pool._outqueue.put((job, part, (False, error)))
 
 
+def pool_of_result(result: Any) -> Any | None:
+    """Return the pool that a result of `map_async` or `imap` is waited for from; None for else."""
+    if Feature.RESULTS not in AVAILABLE:
+        return None
+    classes = loaded.pools.ApplyResult, loaded.pools.IMapIterator
+    return result._pool if isinstance(result, classes) else None
+
+
+def answer_results(pool: Any, error: Exception) -> int:
+    """Let every result of `pool` that has not come raise `error` where it is waited for.
+
+    Its workers are dead and its threads have ended, so that nobody else answers any more.
+
+    Returns:
+        How many were answered so.
+    """
+    if Feature.RESULTS not in AVAILABLE:
+        return 0
+    results = list(pool._cache.copy().values())
+    for result in results:
+        if hasattr(result, "_unsorted"):
+            result._set(result._index, (False, error))
+            result._set_length(result._index + 1)
+        else:
+            for _ in range(getattr(result, "_number_left", 1)):
+                result._set(0, (False, error))
+    return len(results)
+
+
 def end_pool_worker(pool: Any) -> None:
     """Give one worker of `pool` the sentinel that ends it."""
     pool._inqueue.put(None)

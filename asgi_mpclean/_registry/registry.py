@@ -167,6 +167,10 @@ class Registry(PerProcess):
 
     # For the shutdown ---------------------------------------------------------------------------
 
+    def entries(self) -> list[Entry]:
+        """Return what is registered."""
+        return list(self._entries.values())
+
     def has_executors(self) -> bool:
         """Tell whether Python would wait at its exit for the jobs of something registered."""
         return bool(self._executors())

@@ -98,11 +98,13 @@ class Context(NamedTuple):
         runner: Makes calls that may block; its deadline is that of the clean-up.
         deliveries: The items on their way to the user's code.
         snapshot: Who made what.
+        going_away: No code of the program runs afterwards.
     """
 
     runner: Runner
     deliveries: Deliveries
     snapshot: Snapshot
+    going_away: bool = False
 
 
 class Closer:

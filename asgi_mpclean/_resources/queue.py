@@ -137,6 +137,10 @@ class QueueCloser:
         if self.is_filled_by_others and not self._drain.is_at_end:
             self.awaited = self.fileno()
 
+    def leave(self) -> None:
+        """Read no more, and leave the rest to the others that use it."""
+        self._drain.end()
+
     # When the workers have ended ---------------------------------------------------------------
 
     def finish(self, until: float | None, *, users_ended: bool) -> bool:

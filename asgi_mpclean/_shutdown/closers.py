@@ -45,7 +45,7 @@ class Closers:
         self.others: list[Closer] = []
         # The semaphores to unlink, with the report that counts them.
         self.semaphores: list[tuple[ResourceReport, list[str]]] = []
-        self._context = Context(self.runner, self.deliveries, self.snapshot)
+        self._context = Context(self.runner, self.deliveries, self.snapshot, request.going_away)
 
     def add(self, entry: Entry) -> None:
         """Make the closer of a resource; one that cannot be made is logged and left out."""

@@ -36,6 +36,12 @@ if TYPE_CHECKING:
         def take_executors(self) -> list[Entry]:
             """Hand over the executors alone."""
 
+        def find(self, resource: object) -> Entry | None:
+            """Return what is known of a resource."""
+
+        def entries(self) -> list[Entry]:
+            """Return what is registered."""
+
         def begin_shutdown(self) -> list[Entry]:
             """Refuse registrations from now on, and hand over what is registered."""
 

@@ -29,6 +29,8 @@ from .signals.held_back import HeldBack
 from .state import STATE, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgi_mpclean._resources.base import Entry
 
     from .state import OnReport, Registered
@@ -108,11 +110,14 @@ def keep_until_exit() -> None:
         STATE.kept[:] = find_unregistered()
 
 
-def clean_up(request: Request) -> CleanupReport:
+def clean_up(
+    request: Request, run: Callable[[Request], CleanupReport] | None = None
+) -> CleanupReport:
     """Clean up, unless another thread is at it: then wait for it first.
 
     Args:
         request: What is asked for.
+        run: Does it in a way of its own.
 
     Returns:
         What was done; nothing, where a clean-up is under way below this call.
@@ -129,17 +134,17 @@ def clean_up(request: Request) -> CleanupReport:
     with HeldBack():
         STATE.threads.add(thread)
         try:
-            return _clean_up_in_turn(request)
+            return _clean_up_in_turn(request, run or run_plan)
         finally:
             STATE.threads.discard(thread)
 
 
-def _clean_up_in_turn(request: Request) -> CleanupReport:
+def _clean_up_in_turn(request: Request, run: Callable[[Request], CleanupReport]) -> CleanupReport:
     if not _take_slot(request.start + request.timeout):
         seconds = time.monotonic() - request.start
         return CleanupReport(request.trigger, request.timeout, seconds)
     try:
-        report = _run_plan(request)
+        report = run(request)
         trace("report", report)
         if report.resources or report.semaphores:
             STATE.reported = True
@@ -162,7 +167,8 @@ def _take_slot(until: float) -> bool:
     return True
 
 
-def _run_plan(request: Request) -> CleanupReport:
+def run_plan(request: Request) -> CleanupReport:
+    """Clean up what is asked for; for `clean_up`, which sees to it that only one does."""
     registries: list[Registered] = list(STATE.registries)
     if request.registries is not None and not request.discover:
         registries = list(request.registries)
