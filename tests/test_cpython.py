@@ -7,7 +7,10 @@ import contextlib
 import gc
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.managers
+import multiprocessing.pool
 import multiprocessing.resource_tracker
+import multiprocessing.shared_memory
 import os
 import sys
 import threading

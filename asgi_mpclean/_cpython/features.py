@@ -78,18 +78,21 @@ NAMES: dict[Feature, dict[str, str]] = {
         "multiprocessing.context:Process": "_start_method",
     },
     Feature.POOLS: {
-        "multiprocessing.pool:Pool": "_pool _inqueue _outqueue _worker_handler _terminate",
+        "multiprocessing.pool:Pool": (
+            "_pool _inqueue _outqueue _worker_handler _terminate _change_notifier"
+        ),
     },
     Feature.RESULTS: {
         "multiprocessing.pool:Pool": "_cache",
-        "multiprocessing.pool:ApplyResult": "_set _pool",
+        "multiprocessing.pool:ApplyResult": "_set _pool _job",
         "multiprocessing.pool:MapResult": "_number_left",
-        "multiprocessing.pool:IMapIterator": "_set _set_length _index _unsorted _pool",
+        "multiprocessing.pool:IMapIterator": "_set _set_length _index _unsorted _pool _job",
     },
     Feature.EXECUTORS: {
         "concurrent.futures.process:ProcessPoolExecutor": (
-            "_processes _pending_work_items _call_queue _broken _shutdown_thread _shutdown_lock "
-            "_cancel_pending_futures _executor_manager_thread _executor_manager_thread_wakeup"
+            "_processes _pending_work_items _work_ids _call_queue _broken _shutdown_thread "
+            "_shutdown_lock _cancel_pending_futures _executor_manager_thread "
+            "_executor_manager_thread_wakeup"
         ),
         "concurrent.futures.process": "_threads_wakeups",
     },

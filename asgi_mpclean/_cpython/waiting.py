@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _FOLDER = os.path.dirname(multiprocessing.__file__) + os.sep
 _EXECUTOR = concurrent.futures.process.__file__
+_FUTURES = concurrent.futures._base.__file__
+_threading: Any = threading
 # What multiprocessing itself calls to wait.
 _HELPERS = frozenset({threading.__file__, selectors.__file__})
 # What is called to wait for an end, by the class that has it.
@@ -77,6 +79,32 @@ def waiting_for_end(event_loop: int) -> list[Waiting]:
         for ident, frame in frames_of_other_threads()
     )
     return [waiting for waiting in found if waiting is not None]
+
+
+def results_awaited(*, by_daemons: bool) -> list[Any]:
+    """Return the futures, and the results of pools, that threads of this process wait for.
+
+    Args:
+        by_daemons: Those that daemon threads wait for; otherwise, those that threads do for which
+            Python waits at its exit.
+    """
+    found: list[Any] = []
+    for ident, innermost in frames_of_other_threads():
+        thread = _threading._active.get(ident)
+        if thread is not None and thread.daemon is by_daemons:
+            found += _results(innermost)
+    return found
+
+
+def _results(innermost: FrameType) -> list[Any]:
+    frame: FrameType | None = innermost
+    while frame is not None and frame.f_code.co_filename in _HELPERS:
+        frame = frame.f_back
+    file = frame.f_code.co_filename if frame is not None else ""
+    if frame is None or not (file == _FUTURES or file.startswith(_FOLDER)):
+        return []
+    names = frame.f_locals
+    return list(names.get("fs", ())) if file == _FUTURES and "fs" in names else [names.get("self")]
 
 
 def _codes_of_waits() -> set[Any]:

@@ -6,7 +6,9 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._cpython.exit import before_threads_are_joined
 from asgi_mpclean._cpython.pools import pool_of_result
+from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._resources.base import Entry
 from asgi_mpclean._resources.kinds import kind_of
 from asgi_mpclean._resources.queue import QUEUE, QueueCloser
@@ -14,17 +16,17 @@ from asgi_mpclean._resources.worker import PROCESS
 
 from .closers import Closers
 from .plan import Plan
+from .request import Request
 from .state import STATE
-from .triggers import clean_up, run_plan
+from .triggers import clean_up, policy_here, run_plan
 from .workers import WorkersEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from asgi_mpclean._cpython.waiting import Waiting
     from asgi_mpclean._report import CleanupReport, ResourceReport
 
-    from .request import Request
     from .state import Registered
 
 
@@ -46,35 +48,53 @@ def help_on(waits: Sequence[Waiting], request: Request) -> CleanupReport:
 
 
 def _help(waits: Sequence[Waiting], request: Request) -> CleanupReport:
-    entries = [_entry(waiting) for waiting in waits]
-    known = {id(entry.resource): entry for entry in entries if entry is not None}
-    if None in entries:
+    found = [_awaited(waiting) for waiting in waits]
+    if None in found:
         return run_plan(request)
-    workers = [entry for entry in known.values() if entry.kind is PROCESS]
-    others = [entry for entry in known.values() if entry.kind is not PROCESS]
     # Code of the app runs on, whatever comes after its shutdown.
-    request = request._replace(discover=False, going_away=False)
-    report = _end_workers(workers, request)
+    return _end(found, request._replace(discover=False, going_away=False))
+
+
+def free_who_waits_for_pools() -> None:
+    """End the pools from which a thread waits for a result that Python waits for at its exit."""
+    results = results_awaited(by_daemons=False)
+    pools = [pool for result in results if (pool := pool_of_result(result)) is not None]
+    if pools:
+        request = Request.before_threads_are_joined(policy_here(), alone=True)
+        clean_up(request, functools.partial(_end, pools))
+
+
+before_threads_are_joined(free_who_waits_for_pools)
+
+
+def _end(resources: Iterable[Any], request: Request) -> CleanupReport:
+    entries = {id(resource): _entry(resource) for resource in resources}.values()
+    others = [entry for entry in entries if entry.kind is not PROCESS]
+    report = _end_workers([entry for entry in entries if entry.kind is PROCESS], request)
     if others:
         report.resources += Plan(others, request).run().resources
     report.seconds = time.monotonic() - request.start
     return report
 
 
-def _entry(waiting: Waiting) -> Entry | None:
-    """Return what a call waits for, with the options it was registered with."""
+def _awaited(waiting: Waiting) -> Any | None:
+    """Return what a call waits for; None if that cannot be told."""
     resource: Any = pool_of_result(waiting.awaited) or waiting.awaited
     try:
         kind = kind_of(resource)
     except TypeError:
         return None
-    if kind is QUEUE and waiting.method == "get":
-        return None
+    return None if kind is QUEUE and waiting.method == "get" else resource
+
+
+def _entry(resource: Any) -> Entry:
+    """Return a resource with the options it was registered with."""
     registries: list[Registered] = list(STATE.registries)
     for registry in registries:
         if (entry := registry.find(resource)) is not None:
             return entry
-    return Entry(resource, kind, getattr(resource, "name", "") or kind.name, registered=False)
+    kind = kind_of(resource)
+    return Entry(resource, kind, getattr(resource, "name", kind.name), registered=False)
 
 
 def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:

@@ -43,7 +43,8 @@ REPORTING_SECONDS = 1.0
 TURN_LOOK_SECONDS = 0.02
 
 
-def _policy_here() -> Policy:
+def policy_here() -> Policy:
+    """Return how to clean up where no lifespan does it."""
     # Asked at the end, as a child does not know that it is one while it imports the main module.
     is_worker = multiprocessing.parent_process() is not None
     return Policy() if is_worker and not STATE.policy.serving else STATE.policy
@@ -57,7 +58,7 @@ def clean_at_exit() -> None:
 
 
 def _at_exit() -> None:
-    policy = _policy_here()
+    policy = policy_here()
     # A thread that runs the exit functions ends the process next, as that of NiceGUI does which
     # sees that the window is gone: `os._exit`, whatever the other threads are doing.
     if is_left_to_main_thread():
@@ -75,7 +76,7 @@ def _before_threads_are_joined() -> None:
     Nothing runs any more that could use the rest, so that is cleaned up as well, and a job that
     waits for room in a queue gets it; but threads of the app may still need it.
     """
-    policy = _policy_here()
+    policy = policy_here()
     discovers = policy.discover_at_exit and bool(live_executors())
     if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
         clean_up(Request.before_threads_are_joined(policy, alone=is_waited_for()))
@@ -93,12 +94,12 @@ def is_ended_by_thread() -> bool:
 def clean_at_signal(name: str, *, kills: bool) -> None:
     """Clean up everything because of a signal that kills the process."""
     if kills:
-        clean_up(Request.at_signal(name, _policy_here()))
+        clean_up(Request.at_signal(name, policy_here()))
 
 
 def clean_before_exec() -> None:
     """Clean up everything, because another program takes the process over."""
-    clean_up(Request.before_exec(_policy_here()))
+    clean_up(Request.before_exec(policy_here()))
 
 
 def keep_until_exit() -> None:
