@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 
-from asgi_mpclean._cpython.process import ContextProcess
+from asgi_mpclean._cpython.process import STARTS, ContextProcess
 from asgi_mpclean._worker.birth import sigint_blocked
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
@@ -64,8 +64,9 @@ class Process(ContextProcess):
             raise TypeError(msg)
         super().__init__(*args, ctx=ctx, **kwargs)
         registry = registry or self.registry_here()
-        registry.check_open()
-        registry.register(self, stop=stop)
+        if STARTS.refuse is None:
+            registry.check_open()
+            registry.register(self, stop=stop)
         _registries[self] = weakref.ref(registry)
 
     def start(self) -> None:
@@ -76,7 +77,9 @@ class Process(ContextProcess):
         """
         from asgi_mpclean._cpython.helpers import start_helpers  # noqa: PLC0415 - not needed in a worker
 
-        if registry := _registries[self]():
+        if STARTS.refuse is not None:
+            STARTS.refuse()
+        elif registry := _registries[self]():
             registry.check_open()
         start_helpers(self.start_method)
         with sigint_blocked():

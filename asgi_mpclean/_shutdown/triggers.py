@@ -13,6 +13,7 @@ from asgi_mpclean._cpython.executors import live_executors
 from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined, is_waited_for
 from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
+from asgi_mpclean._cpython.starting import refuse_starts
 from asgi_mpclean._cpython.tracker import note_tracker
 from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
 from asgi_mpclean._items.runner import Runner
@@ -41,6 +42,8 @@ logger = logging.getLogger("asgi_mpclean")
 REPORTING_SECONDS = 1.0
 # How often (seconds) who waits for the clean-up of another thread looks whether it can help.
 TURN_LOOK_SECONDS = 0.02
+# The time (seconds) that a thread may take to start a process which has begun to.
+STARTING_SECONDS = 0.5
 
 
 def policy_here() -> Policy:
@@ -177,6 +180,8 @@ def run_plan(request: Request) -> CleanupReport:
     for registry in registries:
         alone = request.executors_alone
         entries += registry.take_executors() if alone else registry.begin_shutdown()
+    if request.going_away:
+        refuse_starts(time.monotonic() + STARTING_SECONDS)
     try:
         STATE.running = plan = Plan(entries, request)
         return plan.run()
