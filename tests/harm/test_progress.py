@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asgi_mpclean._check.outcome import Outcome
 
 UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning")
-TIMEOUT = 1.2
+TIMEOUT = 1.4
 SLACK = 2.5
 """Seconds beyond the timeout for the server's own end, on a busy machine."""
 
@@ -53,8 +53,13 @@ def test_what_gets_on_is_not_cut_short(case: str) -> None:
     with concurrent.futures.ThreadPoolExecutor() as threads:
         runs = [threads.submit(stop, case, library=library) for library in (False, True)]
         without, within = (run.result() for run in runs)
-    assert without.output.count("\n") > 2, without.output
-    kit.assert_same(without, within)
+    # Without the library it says that semaphores leaked, or does not: that is a race.
+    expected = [line for line in kit.lines(without) if "resource_tracker" not in line]
+    assert len(expected) > 2
+    assert kit.lines(within) == expected
+    assert within.status == without.status
+    assert not within.orphans
+    assert not within.leaked
 
 
 @pytest.mark.parametrize(

@@ -30,23 +30,34 @@ def _worker(target: Any, *args: Any) -> Any:
     return worker
 
 
+def _answering(results: Any) -> tuple[Any, Any]:
+    """Start a worker that is ready to answer; returns it with the queue of its jobs."""
+    jobs = ctx.Queue()
+    worker = _worker(harm_work.answer, jobs, results)
+    jobs.put(0)
+    results.get()
+    return worker, jobs
+
+
 async def joins() -> AsyncIterator[None]:
     """Workers end one after another, each in a time that is no reproach."""
-    go, done = ctx.Event(), ctx.Queue()
-    workers = [_worker(harm_work.store, go, STEP * (number + 1), done) for number in range(STEPS)]
+    results = ctx.Queue()
+    workers = [_answering(results) for _ in range(STEPS)]
     yield
-    go.set()
-    for worker in workers:
+    for number, (_, jobs) in enumerate(workers):
+        jobs.put(STEP * (number + 1))
+        jobs.put(None)
+    for worker, _ in workers:
         worker.join()
         say("ended", worker.exitcode)
-    while not done.empty():
-        done.get()
+    for _ in workers:
+        results.get()
 
 
 async def answers() -> AsyncIterator[None]:
     """The last answers are read in the event loop's thread, one by one."""
-    jobs, results = ctx.Queue(), ctx.Queue()
-    worker = _worker(harm_work.answer, jobs, results)
+    results = ctx.Queue()
+    worker, jobs = _answering(results)
     yield
     for number in range(STEPS):
         jobs.put(STEP)
@@ -59,6 +70,7 @@ async def answers() -> AsyncIterator[None]:
 async def pool() -> AsyncIterator[None]:
     """`Pool.join` waits for jobs that are done one after another."""
     with ctx.Pool(1, initializer=harm_work.ignore_interrupts) as workers:
+        workers.apply(harm_work.sleep, (0,))
         results = workers.map_async(harm_work.sleep, [STEP] * STEPS, chunksize=1)
         yield
         workers.close()
@@ -71,6 +83,7 @@ async def executor() -> AsyncIterator[None]:
     workers = concurrent.futures.ProcessPoolExecutor(
         1, mp_context=ctx, initializer=harm_work.ignore_interrupts
     )
+    workers.submit(harm_work.sleep, 0).result()
     futures = [workers.submit(harm_work.sleep, STEP) for _ in range(STEPS)]
     yield
     workers.shutdown()
@@ -79,8 +92,8 @@ async def executor() -> AsyncIterator[None]:
 
 async def watchdog() -> AsyncIterator[None]:
     """A thread sits in `join` all the time, while the shutdown still works with that worker."""
-    jobs, results = ctx.Queue(), ctx.Queue()
-    worker = _worker(harm_work.answer, jobs, results)
+    results = ctx.Queue()
+    worker, jobs = _answering(results)
     threading.Thread(target=worker.join, daemon=True).start()
     yield
     for number in range(STEPS):
@@ -89,15 +102,15 @@ async def watchdog() -> AsyncIterator[None]:
         say("answer", number, await asyncio.to_thread(results.get))
     jobs.put(None)
     worker.join()
-    say("ended", worker.exitcode)
+    say("ended")  # Of two who wait, only one learns the exit code for certain.
 
 
 async def supervisor() -> AsyncIterator[None]:
     """So does one that waits for a job of an executor, and one in `Pool.join`."""
     workers = concurrent.futures.ProcessPoolExecutor(1, mp_context=ctx)
     workers.submit(harm_work.sleep, 0).result()
-    jobs, results = ctx.Queue(), ctx.Queue()
-    worker = _worker(harm_work.answer, jobs, results)
+    results = ctx.Queue()
+    worker, jobs = _answering(results)
     ended = threading.Event()
 
     def supervise() -> None:
@@ -115,7 +128,7 @@ async def supervisor() -> AsyncIterator[None]:
     jobs.put(None)
     worker.join()
     ended.set()
-    say("ended", worker.exitcode)
+    say("ended")
 
 
 async def stuck() -> AsyncIterator[None]:
