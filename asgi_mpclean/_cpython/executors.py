@@ -40,6 +40,13 @@ def executor_futures(executor: Any) -> list[concurrent.futures.Future[Any]]:
     return [work.future for work in list(executor._pending_work_items.copy().values())]
 
 
+def files_of_callbacks(future: concurrent.futures.Future[Any]) -> list[str]:
+    """Return where the functions are defined that are called when a job is done."""
+    callbacks = getattr(future, "_done_callbacks", ())
+    codes = [getattr(callback, "__code__", None) for callback in callbacks]
+    return [code.co_filename for code in codes if code is not None]
+
+
 def executor_calls(executor: Any) -> Any | None:
     """Return the queue from which the workers of a `ProcessPoolExecutor` take their jobs."""
     return executor._call_queue if Feature.EXECUTORS in AVAILABLE else None

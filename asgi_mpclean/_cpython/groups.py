@@ -28,7 +28,13 @@ def pools_and_managers() -> list[Any]:
         name = getattr(finalizer._callback, "__name__", "")
         if name in {"_terminate_pool", "_finalize_manager"} and finalizer._pid == pid:
             found.append(finalizer._weakref())
-    return [thing for thing in found if thing is not None] + _pools_in_terminate()
+    # Others use the same registry, and the same names: billiard's pool is none of these.
+    return [thing for thing in found if _is_pool_or_manager(thing)] + _pools_in_terminate()
+
+
+def _is_pool_or_manager(thing: Any) -> bool:
+    managers = loaded.managers and isinstance(thing, loaded.managers.BaseManager)
+    return bool(managers) or is_pool(thing)
 
 
 def is_pool(thing: Any) -> bool:

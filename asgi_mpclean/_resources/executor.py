@@ -12,6 +12,7 @@ from asgi_mpclean._cpython.executors import (
     executor_futures,
     executor_outcome,
     executor_processes,
+    files_of_callbacks,
     freeze_executor,
     withdraw_jobs,
 )
@@ -24,10 +25,14 @@ from .group import GroupCloser
 from .queue import QueueCloser
 
 if TYPE_CHECKING:
+    import concurrent.futures
     import threading
     from collections.abc import Iterable
 
     from .worker import WorkerCloser
+
+# Where packages are installed: what a scheduler has not begun at the end is no job of the app's.
+INSTALLED = ("site-packages", "dist-packages")
 
 
 class ExecutorCloser(GroupCloser):
@@ -116,9 +121,17 @@ class ExecutorCloser(GroupCloser):
             self.report.outcome = "closed"
         in_hand = {id(future) for future in self._in_hand} if self._frozen else set()
         others = [future for future in self._futures if id(future) not in in_hand]
+        if not self.report.registered:
+            others = [future for future in others if not _is_of_a_package(future)]
         self.report.cancelled += sum(
             future.cancelled() or (self._frozen and not future.done()) for future in others
         )
+
+
+def _is_of_a_package(future: concurrent.futures.Future[Any]) -> bool:
+    """Tell whether an installed package waits for a job, as a scheduler does for its own."""
+    files = files_of_callbacks(future)
+    return bool(files) and all(any(name in file for name in INSTALLED) for file in files)
 
 
 EXECUTOR = Kind(

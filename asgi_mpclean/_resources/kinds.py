@@ -16,6 +16,7 @@ from .manager import MANAGER
 from .memory import MEMORY
 from .pool import POOL
 from .queue import QUEUE
+from .relatives import DILL_POOL, LOKY
 from .worker import PROCESS
 
 if TYPE_CHECKING:
@@ -24,13 +25,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The first that fits is taken, and what is added goes to the front.
-KINDS = [QUEUE, PROCESS, LOCK, POOL, EXECUTOR, MANAGER, MEMORY, CONNECTION, LISTENER]
+KINDS = [
+    QUEUE,
+    PROCESS,
+    LOCK,
+    POOL,
+    EXECUTOR,
+    LOKY,
+    DILL_POOL,
+    MANAGER,
+    MEMORY,
+    CONNECTION,
+    LISTENER,
+]
 
 ACCEPTED = (
     "Queue, JoinableQueue, SimpleQueue, Process, Lock, RLock, Semaphore, BoundedSemaphore, "
     "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers, SharedMemory, "
     "ShareableList, Connection and Listener of multiprocessing are accepted, ProcessPoolExecutor, "
-    "and what was added by add_kind()"
+    "executors of loky and joblib, and what was added by add_kind()"
 )
 
 HINTS = {
