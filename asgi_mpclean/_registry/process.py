@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import weakref
 
 from asgi_mpclean._cpython.process import STARTS, ContextProcess
@@ -92,9 +93,13 @@ class Process(ContextProcess):
         signals.prepare_process(sentinel, parent)
 
     def end_work(self) -> None:
-        """Have SIGTERM raise nothing any more."""
+        """Have SIGTERM raise nothing any more; if it has come, end what the child has started."""
         from asgi_mpclean._worker import signals  # noqa: PLC0415 - needed in the child only
 
+        if signals.was_terminated() and multiprocessing.active_children():
+            from asgi_mpclean._worker.children import end_own_children  # noqa: PLC0415 - the same
+
+            end_own_children()
         signals.raise_no_more()
 
     def end_child(self) -> None:
