@@ -25,6 +25,7 @@ class Feature(str, enum.Enum):
     RESULTS = "answer for a pool whose workers are dead, and see what has been answered"
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
+    PROXIES = "find the queues of managers"
     SHARED_MEMORY = "know who made a block of shared memory"
     JOINING = "run something before Python waits for threads and executors, and know that it does"
     EXIT = "run what is left to be run at exit, before a signal kills"
@@ -97,6 +98,10 @@ NAMES: dict[Feature, dict[str, str]] = {
         "concurrent.futures.process": "_threads_wakeups",
     },
     Feature.MANAGERS: {"multiprocessing.managers:BaseManager": "_process"},
+    Feature.PROXIES: {
+        "multiprocessing.util": "_afterfork_registry",
+        "multiprocessing.managers:BaseProxy": "_manager _token",
+    },
     Feature.SHARED_MEMORY: {"multiprocessing.shared_memory:SharedMemory": "_fd _flags _name"},
     Feature.JOINING: {"threading": "_register_atexit _shutdown"},
     Feature.EXIT: {"atexit": "_run_exitfuncs", "multiprocessing.util": "_run_finalizers"},

@@ -32,6 +32,21 @@ def pools_and_managers() -> list[Any]:
     return [thing for thing in found if _is_pool_or_manager(thing)] + _pools_in_terminate()
 
 
+def managed_queues() -> list[Any]:
+    """Return the queues of managers that were made through this process."""
+    if Feature.PROXIES not in AVAILABLE or not loaded.managers:
+        return []
+    references = _util._afterfork_registry.data.copy()
+    things = [references[age]() for age in sorted(references)]
+    return [
+        thing
+        for thing in things
+        if isinstance(thing, loaded.managers.BaseProxy)
+        and thing._manager is not None
+        and thing._token.typeid in {"Queue", "JoinableQueue"}
+    ]
+
+
 def _is_pool_or_manager(thing: Any) -> bool:
     managers = loaded.managers and isinstance(thing, loaded.managers.BaseManager)
     return bool(managers) or is_pool(thing)

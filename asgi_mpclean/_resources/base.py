@@ -116,6 +116,9 @@ class Closer:
         context: What is shared with the others.
     """
 
+    # Whether others need it until they have ended.
+    ends_last = False
+
     def __init__(self, entry: Entry, report: ResourceReport, context: Context) -> None:
         self.resource = entry.resource
         self.report = report

@@ -12,6 +12,7 @@ from .connection import CONNECTION, LISTENER
 from .custom import CustomCloser
 from .executor import EXECUTOR
 from .lock import LOCK
+from .managed import MANAGED_QUEUE
 from .manager import MANAGER
 from .memory import MEMORY
 from .pool import POOL
@@ -33,6 +34,7 @@ KINDS = [
     EXECUTOR,
     LOKY,
     DILL_POOL,
+    MANAGED_QUEUE,
     MANAGER,
     MEMORY,
     CONNECTION,
@@ -41,9 +43,9 @@ KINDS = [
 
 ACCEPTED = (
     "Queue, JoinableQueue, SimpleQueue, Process, Lock, RLock, Semaphore, BoundedSemaphore, "
-    "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers, SharedMemory, "
-    "ShareableList, Connection and Listener of multiprocessing are accepted, ProcessPoolExecutor, "
-    "executors of loky and joblib, and what was added by add_kind()"
+    "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers and their queues, "
+    "SharedMemory, ShareableList, Connection and Listener of multiprocessing are accepted, "
+    "ProcessPoolExecutor, executors of loky and joblib, and what was added by add_kind()"
 )
 
 HINTS = {

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asgi_mpclean")
 
 
+def _ends_last(closer: Closer) -> bool:
+    return closer.ends_last
+
+
 class Closers:
     """All closers of a clean-up, and what they share.
 
@@ -68,6 +72,7 @@ class Closers:
             self.queues.append(closer)
         else:
             self.others.append(closer)
+            self.others.sort(key=_ends_last)
         self.semaphores.append((report, closer.names))
 
     def each(self, step: Callable[[T], object], closers: Iterable[T]) -> list[T]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.children import ended_children, is_child
 from asgi_mpclean._cpython.discovery import UnreferencedQueue, belongs_to_executor, queues_made_here
 from asgi_mpclean._cpython.executors import live_executors
-from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.groups import managed_queues, pools_and_managers
 from asgi_mpclean._cpython.memory import shared_memory_made_here
 from asgi_mpclean._cpython.relatives import children_of_relatives, dill_pools, loky_executors
 from asgi_mpclean._resources.base import Entry, was_cleaned
@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asgi_mpclean")
 
 # What finds, apart from queues and processes, what nobody registered.
-FINDERS = (pools_and_managers, live_executors, loky_executors, dill_pools, shared_memory_made_here)
+FINDERS = (
+    managed_queues,
+    pools_and_managers,
+    live_executors,
+    loky_executors,
+    dill_pools,
+    shared_memory_made_here,
+)
 
 
 def find_unregistered() -> list[object]:
