@@ -25,10 +25,10 @@ INT, TERM = signal.SIGINT, signal.SIGTERM
 TOGETHER = "submit result apply job_in_task"
 CELLS = [
     (TOGETHER, False, TERM),
-    (TOGETHER, True, TERM),
     ("restart", False, TERM),
 ]
 ALONE = [
+    (TOGETHER, True, TERM),
     *((case, registered, TERM) for case in TOGETHER.split() for registered in (False, True)),
     ("restart", True, TERM),
     *(

@@ -46,7 +46,9 @@ def test_a_registered_queue_of_a_manager_is_drained(case: str, stop: int) -> Non
 
 
 @both_signals
-@pytest.mark.parametrize("case", ["managed", pytest.param("managed, joinable", marks=long)])
+@pytest.mark.parametrize(
+    "case", [pytest.param("managed", marks=long), pytest.param("managed, joinable", marks=long)]
+)
 def test_what_is_left_in_an_unregistered_one_is_counted(case: str, stop: int) -> None:
     outcome = end(case, stop, registered=False)
     assert re.search(rf"\b{ITEMS} items", outcome.output), outcome.output
@@ -61,7 +63,7 @@ def test_what_is_left_in_an_unregistered_one_is_counted(case: str, stop: int) ->
         pytest.param("busy_executor", marks=long),
         pytest.param("executor_block", marks=long),
         pytest.param("pool", marks=long),
-        "child",
+        pytest.param("child", marks=long),
         pytest.param("registered_child", marks=long),
         pytest.param("joblib", marks=long),
     ],

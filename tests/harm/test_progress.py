@@ -42,7 +42,7 @@ long = pytest.mark.skipif(not kit.LONG, reason="--long")
     "case",
     [
         "joins",
-        "answers",
+        pytest.param("answers", marks=long),
         pytest.param("pool", marks=long),
         pytest.param("executor", marks=long),
         "watchdog",
@@ -68,7 +68,7 @@ def test_what_gets_on_is_not_cut_short(case: str) -> None:
         pytest.param("stuck", False, marks=long),
         ("deferred_executor", False),
         pytest.param("deferred_executor", True, marks=long),
-        ("deferred_pool", False),
+        pytest.param("deferred_pool", False, marks=long),
         pytest.param("deferred_join", False, marks=long),
     ],
 )
