@@ -13,6 +13,7 @@ import pytest
 import asgi_mpclean
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.semaphores import Snapshot, unlink_semaphores
+from asgi_mpclean._cpython.starting import allow_starts
 from asgi_mpclean._shutdown.state import STATE, Policy
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def nothing_left() -> Iterator[None]:
     names = Snapshot().names
     yield
     asgi_mpclean.clean()
+    allow_starts()
     STATE.policy = Policy()
     left = Snapshot().names - names
     assert not left, f"semaphores left: {left}"

@@ -7,7 +7,10 @@ import contextlib
 import gc
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.managers
+import multiprocessing.pool
 import multiprocessing.resource_tracker
+import multiprocessing.shared_memory
 import os
 import sys
 import threading
@@ -30,7 +33,7 @@ from asgi_mpclean._cpython.loaded import find
 from asgi_mpclean._cpython.making import is_making_something
 from asgi_mpclean._cpython.queues import close_queue, leave_feeder
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
-from asgi_mpclean._cpython.waiting import is_waiting_for_end
+from asgi_mpclean._cpython.waiting import waiting_for_end
 from asgi_mpclean._items.pipe import FrameParser, PipeReader, bytes_in_pipe
 
 if TYPE_CHECKING:
@@ -186,12 +189,12 @@ def test_without_frames_nobody_knows_that_the_app_waits(
     waiting.start()
     event_loop = waiting.ident if in_event_loop else threading.get_ident()
     expected = waits and without is not Feature.FRAMES
-    assert eventually(lambda: is_waiting_for_end(event_loop or 0) == expected, 5)
+    assert eventually(lambda: bool(waiting_for_end(event_loop or 0)) == expected, 5)
     asked.set()
     writer.send(None)
     waiting.join()
     process.join()
-    assert not is_waiting_for_end(event_loop or 0)
+    assert not waiting_for_end(event_loop or 0)
 
 
 def test_without_a_feature_a_process_keeps_its_context() -> None:
@@ -377,7 +380,7 @@ def test_a_thousand_semaphores_are_unregistered_in_whole_lines() -> None:
         pools_and_managers,
         threads_in_get,
         is_making_something,
-        lambda: is_waiting_for_end(0),
+        lambda: waiting_for_end(0),
     ],
 )
 def test_a_look_at_what_threads_do_leaves_no_frame_in_a_cycle(look: Callable[[], object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import gc
-import itertools
 import multiprocessing
 import os
 import pickle
@@ -27,8 +26,8 @@ from asgi_mpclean._asgi.options import Options
 from asgi_mpclean._asgi.session import Session
 from asgi_mpclean._asgi.watchdog import Watchdog
 from asgi_mpclean._check.server import eventually
-from asgi_mpclean._cpython import waiting
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._cpython.waiting import Waiting, waiting_for_end
 from asgi_mpclean._exec.restart import _stop
 from asgi_mpclean._resources.base import _cleaned, was_cleaned
 from asgi_mpclean._resources.worker import TERMINATE_AT
@@ -197,16 +196,28 @@ def test_a_server_without_listeners_is_told_at_once() -> None:
     assert server.should_exit
 
 
-def test_an_app_that_waits_for_ever_is_cleaned_up_after_each_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waits = itertools.chain([True, False], itertools.cycle([True]))
-    monkeypatch.setattr(waiting, "is_waiting_for_end", lambda _event_loop: next(waits))
-    given: list[float] = []
-    overseer = Watchdog(0.2, given.append)
-    assert eventually(lambda: len(given) >= 2, 10)
-    overseer.stop()
-    assert given[:2] == [pytest.approx(0.2 * (1 - TERMINATE_AT))] * 2
+def test_a_wait_without_end_is_helped_again_and_again_but_none_that_was_there_before() -> None:
+    told = [SPAWN.Event(), SPAWN.Event()]
+    processes = [SPAWN.Process(target=workers.wait_for, args=(event,)) for event in told]
+    for process in processes:
+        process.start()
+    threads = [threading.Thread(target=process.join) for process in processes]
+    helped: list[object] = []
+
+    def help_on(waits: list[Waiting], seconds: float) -> None:
+        assert seconds == pytest.approx(0.2 * (1 - TERMINATE_AT))
+        helped.extend(waiting.awaited for waiting in waits)
+
+    threads[0].start()
+    assert eventually(lambda: bool(waiting_for_end(0)), 10)
+    watchdog = Watchdog(0.2, help_on)
+    threads[1].start()
+    assert eventually(lambda: len(helped) >= 2, 10)
+    watchdog.stop()
+    assert set(helped) == {processes[1]}
+    for event, thread in zip(told, threads, strict=True):
+        event.set()
+        thread.join(10)
 
 
 def test_who_insists_hurries_the_clean_up_of_another_thread() -> None:

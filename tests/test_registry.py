@@ -108,9 +108,20 @@ def test_what_cannot_be_registered(resource: object, words: str) -> None:
         Registry().register(resource)
 
 
-def test_a_managers_proxy_cannot_be_registered() -> None:
+def test_a_managers_proxy_cannot_be_registered_unless_it_is_of_a_queue() -> None:
     with SPAWN.Manager() as manager, pytest.raises(TypeError, match="ends with the manager"):
-        Registry().register(manager.Queue())
+        Registry().register(manager.dict())
+
+
+def test_a_managers_queue_is_emptied_before_its_manager_ends() -> None:
+    registry, got = Registry(), list[int]()
+    manager = registry.register(SPAWN.Manager())
+    queue = registry.register(manager.Queue(), on_item=got.append)
+    for number in range(100):
+        queue.put(number)
+    report = registry.clean()
+    assert got == list(range(100))
+    assert [entry.outcome for entry in report.resources] == ["closed", "closed"]
 
 
 async def coroutine(_item: object) -> None:

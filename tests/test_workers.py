@@ -21,7 +21,10 @@ from desk import Desk
 
 import asgi_mpclean
 from asgi_mpclean import Process, Registry
+from asgi_mpclean._cpython.starting import allow_starts
 from asgi_mpclean._resources.worker import cpu_seconds
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.triggers import clean_up
 from asgi_mpclean._worker.tree import of_fork_server
 
 if TYPE_CHECKING:
@@ -348,3 +351,25 @@ def test_a_worker_outlives_its_fork_server(stubborn: bool, registered: bool) -> 
     assert not of_fork_server(worker.pid)
     assert report.forced == stubborn
     assert got == ([] if stubborn else list(range(1, 300)))
+
+
+# Python itself says nothing of a SystemExit in a thread, unlike pytest.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("daemon", [True, False])
+def test_a_thread_starts_no_process_while_this_one_goes_away(daemon: bool) -> None:
+    """One that Python waits for ends without a word, another waits until it may after all."""
+    registry = Registry()
+    clean_up(Request("test", 5.0, (registry,), going_away=True))
+    workers_made = [SPAWN.Process(target=print), registry.Process(target=print, ctx=SPAWN)]
+    threads = [threading.Thread(target=worker.start, daemon=daemon) for worker in workers_made]
+    for thread in threads:
+        thread.start()
+        thread.join(0.3)
+    assert [thread.is_alive() for thread in threads] == [daemon] * 2
+    assert [worker.pid for worker in workers_made] == [None] * 2
+    allow_starts()
+    for thread, worker in zip(threads, workers_made, strict=True):
+        thread.join(10)
+        assert (worker.pid is not None) is daemon
+        if daemon:
+            worker.join(20)

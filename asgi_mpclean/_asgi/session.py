@@ -23,6 +23,7 @@ from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state, triggers
 from asgi_mpclean._shutdown.discovery import find_unregistered
 from asgi_mpclean._shutdown.journal import trace
+from asgi_mpclean._shutdown.overdue import help_on
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.handler import FIRST_PROCESS
@@ -34,6 +35,8 @@ from .early import EarlyStops
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from asgi_mpclean._cpython.waiting import Waiting
+
     from .options import Options
 
 
@@ -115,17 +118,20 @@ class Session:
     def _clean_in_handler(self, name: str, *, kills: bool) -> None:
         self._clean_up(name, kills=kills, in_handler=True)
 
-    def _clean_while_app_waits(self, seconds: float) -> None:
-        self._clean_up("overdue", timeout=seconds)
+    def _clean_while_app_waits(self, waits: list[Waiting], seconds: float) -> None:
+        help_on(waits, self._request("overdue", timeout=seconds))
 
-    def _clean_up(
+    def _clean_up(self, trigger: str, *, kills: bool = False, in_handler: bool = False) -> None:
+        triggers.clean_up(self._request(trigger, kills=kills, in_handler=in_handler))
+
+    def _request(
         self,
         trigger: str,
         *,
         kills: bool = False,
         timeout: float | None = None,
         in_handler: bool = False,
-    ) -> None:
+    ) -> Request:
         others = [session for session in STATE.sessions if session is not self]
         going_away = not others and self._process_goes_away(kills=kills)
         # Noted beforehand: a signal or a second cancellation may come in the middle of it. Where
@@ -134,18 +140,16 @@ class Session:
         report_nothing, self._reported = not (self._reported or waits), True
         STATE.reported |= report_nothing
         shared = any(session.registry is self.registry for session in others)
-        triggers.clean_up(
-            Request(
-                trigger,
-                timeout or self._options.timeout,
-                None if going_away else () if shared else (self.registry,),
-                discover=self._options.discover and going_away,
-                going_away=going_away,
-                on_report=self._options.on_report,
-                report_nothing=report_nothing,
-                in_handler=in_handler,
-                insists=in_handler and STATE.insists,
-            )
+        return Request(
+            trigger,
+            timeout or self._options.timeout,
+            None if going_away else () if shared else (self.registry,),
+            discover=self._options.discover and going_away,
+            going_away=going_away,
+            on_report=self._options.on_report,
+            report_nothing=report_nothing,
+            in_handler=in_handler,
+            insists=in_handler and STATE.insists,
         )
 
     async def end(self) -> None:

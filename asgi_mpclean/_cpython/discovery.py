@@ -12,6 +12,7 @@ from typing import Any
 
 from .features import AVAILABLE, Feature
 from .frames import frames_of_other_threads
+from .relatives import LOKY
 
 _queues: Any = multiprocessing.queues
 _threading: Any = threading
@@ -83,6 +84,13 @@ def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:
     return found
 
 
+_EXECUTORS = frozenset(
+    {"concurrent.futures.process"}
+    | {f"{package}.process_executor" for package in LOKY}
+    | {f"{package}.backend.queues" for package in LOKY}
+)
+
+
 def belongs_to_executor(queue: Any) -> bool:
-    """Tell whether `queue` is the inside of a `ProcessPoolExecutor`, whose items are futures."""
-    return type(queue).__module__ == "concurrent.futures.process"
+    """Tell whether `queue` is the inside of an executor, whose items are no items of the app."""
+    return type(queue).__module__ in _EXECUTORS

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures.process
+import contextlib
+import queue
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Iterable
 
 # How long (seconds) the lock of an executor may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -37,6 +40,13 @@ def executor_futures(executor: Any) -> list[concurrent.futures.Future[Any]]:
     return [work.future for work in list(executor._pending_work_items.copy().values())]
 
 
+def files_of_callbacks(future: concurrent.futures.Future[Any]) -> list[str]:
+    """Return where the functions are defined that are called when a job is done."""
+    callbacks = getattr(future, "_done_callbacks", ())
+    codes = [getattr(callback, "__code__", None) for callback in callbacks]
+    return [code.co_filename for code in codes if code is not None]
+
+
 def executor_calls(executor: Any) -> Any | None:
     """Return the queue from which the workers of a `ProcessPoolExecutor` take their jobs."""
     return executor._call_queue if Feature.EXECUTORS in AVAILABLE else None
@@ -63,6 +73,42 @@ def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
         executor._shutdown_lock.release()
     thread: threading.Thread | None = executor._executor_manager_thread
     return thread
+
+
+def freeze_executor(executor: Any) -> None:
+    """Have a `ProcessPoolExecutor` say nothing when its workers die: it is not broken, but over.
+
+    It takes jobs as before, and never does them. Its own thread ends with the workers.
+    """
+    if Feature.EXECUTORS not in AVAILABLE:
+        return
+    thread = executor._executor_manager_thread
+    for name in ("terminate_broken", "_terminate_broken"):  # Up to 3.13 it has the underscore.
+        if hasattr(thread, name):
+            setattr(thread, name, _do_nothing)
+
+
+def _do_nothing(*_args: object) -> None:
+    pass
+
+
+def withdraw_jobs(executor: Any) -> None:
+    """Keep the jobs that no worker of a `ProcessPoolExecutor` has been given from being begun."""
+    if Feature.EXECUTORS not in AVAILABLE:
+        return
+    with contextlib.suppress(queue.Empty):
+        while True:
+            executor._work_ids.get_nowait()
+
+
+def cancel_jobs(futures: Iterable[concurrent.futures.Future[Any]]) -> None:
+    """Cancel jobs, running or not, whose executor does not answer any more."""
+    for future in futures:
+        with future._condition:
+            if future._state == "RUNNING":
+                future._state = "PENDING"
+        if future.cancel():
+            future.set_running_or_notify_cancel()
 
 
 def executor_outcome(executor: Any) -> str:

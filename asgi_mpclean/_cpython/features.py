@@ -24,8 +24,10 @@ class Feature(str, enum.Enum):
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
     POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
+    RESULTS = "answer for a pool whose workers are dead, and see what has been answered"
     EXECUTORS = "watch the workers of an executor"
     MANAGERS = "kill the server of a manager that does not answer"
+    PROXIES = "find the queues of managers"
     SHARED_MEMORY = "know who made a block of shared memory"
     JOINING = "run something before Python waits for threads and executors, and know that it does"
     EXIT = "run what is left to be run at exit, before a signal kills"
@@ -84,18 +86,29 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.POOLS: {
         "multiprocessing.pool:Pool": (
             "_pool _inqueue _outqueue _worker_handler _task_handler _result_handler _terminate "
-            "_state"
+            "_state _change_notifier"
         ),
         "multiprocessing.pool": "RUN",
     },
+    Feature.RESULTS: {
+        "multiprocessing.pool:Pool": "_cache",
+        "multiprocessing.pool:ApplyResult": "_set _pool _job",
+        "multiprocessing.pool:MapResult": "_number_left",
+        "multiprocessing.pool:IMapIterator": "_set _set_length _index _unsorted _pool _job",
+    },
     Feature.EXECUTORS: {
         "concurrent.futures.process:ProcessPoolExecutor": (
-            "_processes _pending_work_items _call_queue _broken _shutdown_thread _shutdown_lock "
-            "_cancel_pending_futures _executor_manager_thread _executor_manager_thread_wakeup"
+            "_processes _pending_work_items _work_ids _call_queue _broken _shutdown_thread "
+            "_shutdown_lock _cancel_pending_futures _executor_manager_thread "
+            "_executor_manager_thread_wakeup"
         ),
         "concurrent.futures.process": "_threads_wakeups",
     },
     Feature.MANAGERS: {"multiprocessing.managers:BaseManager": "_process"},
+    Feature.PROXIES: {
+        "multiprocessing.util": "_afterfork_registry",
+        "multiprocessing.managers:BaseProxy": "_manager _token",
+    },
     Feature.SHARED_MEMORY: {"multiprocessing.shared_memory:SharedMemory": "_fd _flags _name"},
     Feature.JOINING: {"threading": "_register_atexit _shutdown"},
     Feature.EXIT: {"atexit": "_run_exitfuncs", "multiprocessing.util": "_run_finalizers"},

@@ -28,7 +28,33 @@ def pools_and_managers() -> list[Any]:
         name = getattr(finalizer._callback, "__name__", "")
         if name in {"_terminate_pool", "_finalize_manager"} and finalizer._pid == pid:
             found.append(finalizer._weakref())
-    return [thing for thing in found if thing is not None] + _pools_in_terminate()
+    # Others use the same registry, and the same names: billiard's pool is none of these.
+    return [thing for thing in found if _is_pool_or_manager(thing)] + _pools_in_terminate()
+
+
+def managed_queues() -> list[Any]:
+    """Return the queues of managers that were made through this process."""
+    if Feature.PROXIES not in AVAILABLE or not loaded.managers:
+        return []
+    references = _util._afterfork_registry.data.copy()
+    things = [references[age]() for age in sorted(references)]
+    return [
+        thing
+        for thing in things
+        if isinstance(thing, loaded.managers.BaseProxy)
+        and thing._manager is not None
+        and thing._token.typeid in {"Queue", "JoinableQueue"}
+    ]
+
+
+def _is_pool_or_manager(thing: Any) -> bool:
+    managers = loaded.managers and isinstance(thing, loaded.managers.BaseManager)
+    return bool(managers) or is_pool(thing)
+
+
+def is_pool(thing: Any) -> bool:
+    """Tell whether something is a `Pool` or a `ThreadPool`."""
+    return bool(loaded.pools) and isinstance(thing, loaded.pools.Pool)
 
 
 def _pools_in_terminate() -> list[Any]:
@@ -53,7 +79,7 @@ def started_elsewhere(resource: Any) -> bool:
 
 
 def _processes(resource: Any) -> list[Any]:
-    if loaded.pools and isinstance(resource, loaded.pools.Pool):
+    if is_pool(resource):
         return pool_processes(resource)
     if loaded.executors and isinstance(resource, loaded.executors.ProcessPoolExecutor):
         return list(executor_processes(resource).values())

@@ -44,6 +44,11 @@ def _is_inside(frame: FrameType | None, makers: set[Any]) -> bool:
     return False
 
 
+def is_in_start(frame: FrameType | None) -> bool:
+    """Tell whether a thread, of which this is the frame, is starting a child process."""
+    return _is_inside(frame, {_START.__code__})
+
+
 def _is_of_parent(frame: FrameType) -> bool:
     """Tell whether it is the start of this process itself, which a forked child has below it."""
     if frame.f_code is not _START.__code__:

@@ -11,7 +11,7 @@ from . import loaded
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 # How long (seconds) a lock inside a pool may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -85,6 +85,61 @@ def fail_jobs(pool: Any, jobs: Iterable[tuple[int, int]], error: Exception) -> N
     """
     for job, part in jobs:
         pool._outqueue.put((job, part, (False, error)))
+
+
+def pool_of_result(result: Any) -> Any | None:
+    """Return the pool that a result of `map_async` or `imap` is waited for from; None for else."""
+    if Feature.RESULTS not in AVAILABLE:
+        return None
+    classes = loaded.pools.ApplyResult, loaded.pools.IMapIterator
+    return result._pool if isinstance(result, classes) else None
+
+
+def stop_pool(pool: Any) -> None:
+    """Have `pool` end its workers after the jobs there are, without telling who gives it more.
+
+    It takes those as before, and never does them.
+    """
+    pool._worker_handler._state = loaded.pools.TERMINATE
+    pool._change_notifier.put(None)
+
+
+def forget_pool(pool: Any) -> None:
+    """Spare the exit of the interpreter the end of `pool`, whose workers have ended."""
+    if Feature.POOLS in AVAILABLE:
+        pool._terminate.cancel()
+
+
+def has_working_threads(pool: Any) -> bool:
+    """Tell whether `pool` is one of threads, and not all of them have ended."""
+    return is_thread_pool(pool) and any(thread.is_alive() for thread in pool._pool)
+
+
+def jobs_of(pool: Any, results: Iterable[Any]) -> set[int]:
+    """Return the numbers of those jobs of `pool` that have one of these results."""
+    return {result._job for result in results if pool_of_result(result) is pool}
+
+
+def answer_results(pool: Any, error: Exception, *, but: Container[int] = ()) -> None:
+    """Let every result of `pool` that has not come raise `error` where it is waited for.
+
+    Its workers are dead and its threads have ended, so that nobody else answers any more. It calls
+    the app's own callbacks.
+
+    Args:
+        pool: A `Pool` or a `ThreadPool`.
+        error: What is raised.
+        but: The jobs that get no answer.
+    """
+    if Feature.RESULTS not in AVAILABLE:
+        return
+    for result in [r for r in pool._cache.copy().values() if r._job not in but]:
+        if hasattr(result, "_unsorted"):
+            result._set(result._index, (False, error))
+            result._set_length(result._index + 1)
+        else:
+            for _ in range(getattr(result, "_number_left", 1)):
+                result._set(0, (False, error))
 
 
 def end_pool_worker(pool: Any) -> None:

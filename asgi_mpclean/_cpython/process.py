@@ -6,9 +6,24 @@ import multiprocessing
 
 from asgi_mpclean._switch import DISABLED
 
+from .fork import PerProcess
+
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+
+class _Starts(PerProcess):
+    """Whether processes may be started; `starting` says so."""
+
+    refuse: Callable[[], None] | None
+
+    def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
+        self.refuse = None
+
+
+STARTS = _Starts()
 
 
 class ContextProcess(multiprocessing.Process):

@@ -1,20 +1,26 @@
-"""Whether the app is waiting for the end of something of multiprocessing."""
+"""What the app is waiting for, of multiprocessing, and where in its code."""
 
 from __future__ import annotations
 
 import concurrent.futures.process
 import multiprocessing
 import os
-from typing import TYPE_CHECKING, Any
+import selectors
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .frames import frames_of_other_threads
 from .loaded import find
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from types import CodeType, FrameType
 
 _FOLDER = os.path.dirname(multiprocessing.__file__) + os.sep
 _EXECUTOR = concurrent.futures.process.__file__
+_FUTURES = concurrent.futures._base.__file__
+_threading: Any = threading
+# What multiprocessing itself calls to wait.
+_HELPERS = frozenset({threading.__file__, selectors.__file__})
 # What is called to wait for an end, by the class that has it.
 _WAITS = {
     "multiprocessing.process:BaseProcess": "join",
@@ -25,8 +31,41 @@ _WAITS = {
 }
 
 
-def is_waiting_for_end(event_loop: int) -> bool:
-    """Tell whether code of the app waits for a worker, a pool, an executor or a queue to end.
+class Place(NamedTuple):
+    """Where a thread of the app waits; as long as nothing moves there, it stays the same.
+
+    Attributes:
+        thread: The identifier of the thread.
+        caller: The `id` of the app's frame.
+        instruction: Where in that: a line may wait several times.
+        awaited: The `id` of what is waited for.
+        call: The call that waits, unless it has a timeout: that may return, and be made again,
+            though nothing has moved. It is kept, as the next call could have its address.
+    """
+
+    thread: int
+    caller: int
+    instruction: int
+    awaited: int
+    call: FrameType | None
+
+
+class Waiting(NamedTuple):
+    """What a thread of the app waits for.
+
+    Attributes:
+        place: Where it does.
+        method: The name of what it has called.
+        awaited: The object whose method that is, if it is one.
+    """
+
+    place: Place
+    method: str
+    awaited: Any
+
+
+def waiting_for_end(event_loop: int) -> list[Waiting]:
+    """Return where the app waits for a worker, a pool, an executor or a queue to end.
 
     The thread of the event loop waits for whatever it calls of multiprocessing; another one may
     read a queue all its life, so that there only what is called for an end counts.
@@ -35,10 +74,37 @@ def is_waiting_for_end(event_loop: int) -> bool:
         event_loop: The identifier of the thread that the event loop runs in.
     """
     waits = _codes_of_waits()
-    return any(
-        _is_inside(frame, waits, anything=ident == event_loop)
+    found = (
+        _find_wait(ident, frame, waits, anything=ident == event_loop)
         for ident, frame in frames_of_other_threads()
     )
+    return [waiting for waiting in found if waiting is not None]
+
+
+def results_awaited(*, by_daemons: bool) -> list[Any]:
+    """Return the futures, and the results of pools, that threads of this process wait for.
+
+    Args:
+        by_daemons: Those that daemon threads wait for; otherwise, those that threads do for which
+            Python waits at its exit.
+    """
+    found: list[Any] = []
+    for ident, innermost in frames_of_other_threads():
+        thread = _threading._active.get(ident)
+        if thread is not None and thread.daemon is by_daemons:
+            found += _results(innermost)
+    return found
+
+
+def _results(innermost: FrameType) -> list[Any]:
+    frame: FrameType | None = innermost
+    while frame is not None and frame.f_code.co_filename in _HELPERS:
+        frame = frame.f_back
+    file = frame.f_code.co_filename if frame is not None else ""
+    if frame is None or not (file == _FUTURES or file.startswith(_FOLDER)):
+        return []
+    names = frame.f_locals
+    return list(names.get("fs", ())) if file == _FUTURES and "fs" in names else [names.get("self")]
 
 
 def _codes_of_waits() -> set[Any]:
@@ -50,15 +116,38 @@ def _codes_of_waits() -> set[Any]:
     }
 
 
-def _is_inside(frame: FrameType | None, waits: set[Any], *, anything: bool) -> bool:
-    while frame is not None:
-        if anything and _is_of_multiprocessing(frame):
-            return True
-        # A pool and an executor have threads that wait for their workers.
-        if frame.f_code in waits and not _is_of_multiprocessing(frame.f_back):
-            return True
+def _find_wait(
+    thread: int, innermost: FrameType, waits: set[CodeType], *, anything: bool
+) -> Waiting | None:
+    """Return what the app's own code has called, if the thread is in a call of multiprocessing.
+
+    Not any call further out counts: all that a worker of a server does is called by one.
+    """
+    frame: FrameType | None = innermost
+    while frame is not None and frame.f_code.co_filename in _HELPERS:
         frame = frame.f_back
-    return False
+    if not _is_of_multiprocessing(frame):
+        return None
+    while frame is not None and _is_of_multiprocessing(frame.f_back):
+        frame = frame.f_back
+    # A pool and an executor have threads that wait for their workers.
+    if frame is None or not (anything or frame.f_code in waits):
+        return None
+    return _describe(thread, frame)
+
+
+def _describe(thread: int, call: FrameType) -> Waiting:
+    caller, names = call.f_back, call.f_locals
+    awaited = names.get("self")
+    unlimited = names.get("timeout") is None
+    place = Place(
+        thread,
+        id(caller),
+        caller.f_lasti if caller is not None else 0,
+        id(awaited),
+        call if unlimited else None,
+    )
+    return Waiting(place, call.f_code.co_name, awaited)
 
 
 def _is_of_multiprocessing(frame: FrameType | None) -> bool:

@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from asgi_mpclean._cpython.helpers import stop_helpers
+from asgi_mpclean._cpython.starting import allow_starts
 from asgi_mpclean._items.calls import in_callback
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.triggers import clean_before_exec
@@ -136,6 +137,7 @@ def _replace_process(paths: Iterable[Any], args: Arguments, *env: Environment) -
             os.execve(path, args, *env) if env else os.execv(path, args)  # noqa: S606
         except OSError as error:  # noqa: PERF203 - the next along PATH may be another program
             errors.append(error)
+    allow_starts()
     first = _most_telling(errors)
     if state.DISABLED:
         raise first
@@ -219,7 +221,10 @@ def _guarded(function: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
         with contextlib.suppress(Exception):
             check([path], argv, *env, *named.values())
             make_ready()
-        function(path, argv, *env, **named)
+        try:
+            function(path, argv, *env, **named)
+        finally:
+            allow_starts()  # It has failed, and the program goes on.
 
     guarded.__name__, guarded.__doc__ = function.__name__, function.__doc__
     guarded.cleans_up = True  # type: ignore[attr-defined]  # a mark of ours

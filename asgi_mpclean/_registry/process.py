@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import weakref
 
-from asgi_mpclean._cpython.process import ContextProcess
+from asgi_mpclean._cpython.process import STARTS, ContextProcess
 from asgi_mpclean._switch import DISABLED
 from asgi_mpclean._worker.birth import sigint_blocked
 
@@ -65,8 +66,9 @@ class Process(ContextProcess):
             raise TypeError(msg)
         super().__init__(*args, ctx=ctx, **kwargs)
         registry = registry or self.registry_here()
-        registry.check_open()
-        registry.register(self, stop=stop)
+        if STARTS.refuse is None:
+            registry.check_open()
+            registry.register(self, stop=stop)
         _registries[self] = weakref.ref(registry)
 
     def start(self) -> None:
@@ -80,7 +82,9 @@ class Process(ContextProcess):
             return
         from asgi_mpclean._cpython.helpers import start_helpers  # noqa: PLC0415 - not needed in a worker
 
-        if registry := _registries[self]():
+        if STARTS.refuse is not None:
+            STARTS.refuse()
+        elif registry := _registries[self]():
             registry.check_open()
         start_helpers(self.start_method)
         with sigint_blocked():
@@ -93,9 +97,13 @@ class Process(ContextProcess):
         signals.prepare_process(sentinel, parent)
 
     def end_work(self) -> None:
-        """Have SIGTERM raise nothing any more."""
+        """Have SIGTERM raise nothing any more; if it has come, end what the child has started."""
         from asgi_mpclean._worker import signals  # noqa: PLC0415 - needed in the child only
 
+        if signals.was_terminated() and multiprocessing.active_children():
+            from asgi_mpclean._worker.children import end_own_children  # noqa: PLC0415 - the same
+
+            end_own_children()
         signals.raise_no_more()
 
     def end_child(self) -> None:

@@ -173,6 +173,11 @@ class Registry(PerProcess):
 
     # For the shutdown ---------------------------------------------------------------------------
 
+    def entry_of(self, resource: object) -> Entry | None:
+        """Return a resource with its options; None if it is not registered here."""
+        record = self._entries.find(resource)
+        return None if record is None else record.entry.about(resource)
+
     def has_executors(self) -> bool:
         """Tell whether Python would wait at its exit for the jobs of something registered."""
         return bool(self._entries.look_at("executor"))

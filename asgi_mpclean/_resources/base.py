@@ -119,11 +119,13 @@ class Context(NamedTuple):
         runner: Makes calls that may block; its deadline is that of the clean-up.
         deliveries: The items on their way to the user's code.
         snapshot: Who made what.
+        going_away: No code of the program runs afterwards.
     """
 
     runner: Runner
     deliveries: Deliveries
     snapshot: Snapshot
+    going_away: bool = False
 
 
 class Closer:
@@ -134,6 +136,9 @@ class Closer:
         report: What is written into.
         context: What is shared with the others.
     """
+
+    # Whether others need it until they have ended.
+    ends_last = False
 
     def __init__(self, entry: Entry, report: ResourceReport, context: Context) -> None:
         self.resource = entry.resource

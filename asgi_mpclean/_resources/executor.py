@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.executors import (
     begin_executor_shutdown,
+    cancel_jobs,
     executor_calls,
     executor_futures,
     executor_has_ended,
     executor_is_idle,
     executor_outcome,
     executor_processes,
+    files_of_callbacks,
+    freeze_executor,
+    withdraw_jobs,
 )
 from asgi_mpclean._cpython.queues import feeder
+from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
 from .base import STOP, Kind, always
@@ -22,69 +27,114 @@ from .group import GroupCloser
 from .queue import QueueCloser
 
 if TYPE_CHECKING:
+    import concurrent.futures
     import threading
     from collections.abc import Iterable
 
-    from asgi_mpclean._items.calls import Call
-
     from .base import Entry
+    from .worker import WorkerCloser
+
+# Where packages are installed: what a scheduler has not begun at the end is no job of the app's.
+INSTALLED = ("site-packages", "dist-packages")
 
 
 class ExecutorCloser(GroupCloser):
-    """Takes a `ProcessPoolExecutor` through a clean-up."""
+    """Takes a `ProcessPoolExecutor` through a clean-up.
+
+    Where the process goes away, the executor itself is left open, as threads of the app may give it
+    jobs until the very end: these are accepted, and not begun.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         # Taken now, as its shutdown lets go of them.
         self._processes = executor_processes(self.resource)
         self._futures = executor_futures(self.resource)
+        self._in_hand = [future for future in self._futures if future.running()]
         self._calls = executor_calls(self.resource)
-        self._shutdown: Call | None = None
         self._thread: threading.Thread | None = None
+        self._frozen = False
+        self._let_go = False
         self._forced = False
         # Done with or not, its own thread may still be busy ending it.
         self._was = executor_outcome(self.resource)
 
     def begin(self) -> None:
-        """Shut it down.
+        """Begin no more jobs.
 
-        In the way that waits: otherwise it lets go of what its thread needs for replacing workers
-        (`max_tasks_per_child`), which then ends with a traceback. But who waits so twice at a time,
-        as the app may be doing it, closes its descriptors twice.
+        Its own `shutdown` is not called: without waiting, that lets go of what its thread needs
+        for replacing workers (`max_tasks_per_child`), which then ends with a traceback; and who
+        waits in it twice at a time, as the app may be doing it, closes its descriptors twice.
         """
-        if self._was or not self.context.runner.has_threads:
+        if not self.quietly:
             self._thread = begin_executor_shutdown(self.resource)
             return
-        shutdown = functools.partial(self.resource.shutdown, wait=True, cancel_futures=True)
-        self._shutdown = self.call(shutdown, "the shutdown of")
+        self._freeze()
+        if self.report.registered:
+            spared = {id(future) for future in results_awaited(by_daemons=True) + self._in_hand}
+            waiting = [future for future in self._futures if id(future) not in spared]
+            self.call(functools.partial(cancel_jobs, waiting), "the cancelled jobs of")
+
+    def _freeze(self) -> None:
+        self._frozen = True
+        freeze_executor(self.resource)
+        withdraw_jobs(self.resource)
+
+    def look(self) -> list[WorkerCloser]:
+        """Let the workers go, once they have finished what they had in hand."""
+        new = super().look()
+        if self._frozen:
+            withdraw_jobs(self.resource)
+            self._let_go = self._let_go or all(future.done() for future in self._in_hand)
+        if self._let_go:
+            for worker in self.living():
+                worker.terminate()
+        return new
 
     def is_busy(self) -> bool:
         """Tell whether it may start another worker."""
-        if self._forced:
-            return False
-        if self._shutdown is None:
-            return self._thread is not None and self._thread.is_alive()
-        return not self._shutdown.wait(0)
+        return not self._forced and self._thread is not None and self._thread.is_alive()
 
     def force(self) -> None:
         """Wait for nothing but the workers there are."""
         self._forced = True
+        if self.quietly and not self._frozen:  # It was asked in a way of the app's own.
+            self._freeze()
 
     def processes(self) -> Iterable[Any]:
         """Return its processes as they are now."""
         return list(self._processes.copy().values())
 
     def finish(self) -> None:
-        """Free a feeder that is blocked by jobs for workers that were killed."""
+        """Free a feeder that is blocked by jobs for workers that were killed, and who waits."""
         if self._calls is not None and feeder(self._calls) is not None:
             QueueCloser(self._calls, self.report, Sink(), self.context.snapshot).read_some()
+        if self._frozen:
+            awaited = {id(future) for future in results_awaited(by_daemons=False)}
+            futures = executor_futures(self.resource)
+            waited_for = [future for future in futures if id(future) in awaited]
+            self.call(functools.partial(cancel_jobs, waited_for), "the cancelled jobs of")
 
     def end(self) -> None:
         """Count the jobs that will not be done."""
         super().end()
         if self._was and self.report.outcome == "closed":
             self.report.outcome = self._was
-        self.report.cancelled += sum(future.cancelled() for future in self._futures)
+        if self._let_go and self.report.outcome == "terminated":
+            self.report.outcome = "closed"
+        in_hand = {id(future) for future in self._in_hand} if self._frozen else set()
+        others = [future for future in self._futures if id(future) not in in_hand]
+        if not self.report.registered:
+            others = [future for future in others if not _is_of_a_package(future)]
+        self.report.cancelled += sum(
+            future.cancelled() or (self._frozen and not future.done()) for future in others
+        )
+
+
+def _is_of_a_package(future: concurrent.futures.Future[Any]) -> bool:
+    """Tell whether an installed package waits for a job, as a scheduler does for its own."""
+    files = files_of_callbacks(future)
+    return bool(files) and all(any(name in file for name in INSTALLED) for file in files)
 
 
 def _has_ended(entry: Entry) -> bool:

@@ -27,6 +27,12 @@ class GroupCloser(Closer):
         self.names = semaphore_names_of(self.resource)
         if started_elsewhere(self.resource):
             self.report.outcome = "not a child of this process"
+        # The app must not notice, as its threads may use it until the very end.
+        self.quietly = self.context.going_away
+
+    def living(self) -> list[WorkerCloser]:
+        """Return the workers that have not ended."""
+        return [worker for worker in self._workers if not worker.report.outcome]
 
     def ask(self) -> None:
         """Let it take no more jobs, finish those in hand and cancel the others."""

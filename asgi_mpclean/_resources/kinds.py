@@ -10,10 +10,12 @@ from .connection import CONNECTION, LISTENER
 from .custom import custom_kind
 from .executor import EXECUTOR
 from .lock import LOCK
+from .managed import MANAGED_QUEUE
 from .manager import MANAGER
 from .memory import MEMORY
 from .pool import POOL
 from .queue import QUEUE
+from .relatives import DILL_POOL, LOKY
 from .worker import PROCESS
 
 if TYPE_CHECKING:
@@ -24,13 +26,26 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The first that fits is taken, and what is added goes to the front.
-KINDS = [QUEUE, PROCESS, LOCK, POOL, EXECUTOR, MANAGER, MEMORY, CONNECTION, LISTENER]
+KINDS = [
+    QUEUE,
+    PROCESS,
+    LOCK,
+    POOL,
+    EXECUTOR,
+    LOKY,
+    DILL_POOL,
+    MANAGED_QUEUE,
+    MANAGER,
+    MEMORY,
+    CONNECTION,
+    LISTENER,
+]
 
 ACCEPTED = (
     "Queue, JoinableQueue, SimpleQueue, Process, Lock, RLock, Semaphore, BoundedSemaphore, "
-    "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers, SharedMemory, "
-    "ShareableList, Connection and Listener of multiprocessing are accepted, ProcessPoolExecutor, "
-    "and what was added by add_kind()"
+    "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers and their queues, "
+    "SharedMemory, ShareableList, Connection and Listener of multiprocessing are accepted, "
+    "ProcessPoolExecutor, executors of loky and joblib, and what was added by add_kind()"
 )
 
 HINTS = {

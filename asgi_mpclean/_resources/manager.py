@@ -20,6 +20,8 @@ KILLED_SECONDS = 0.2
 class ManagerCloser(Closer):
     """Shuts a manager down, and kills its server if that does not answer."""
 
+    ends_last = True
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.process = manager_process(self.resource)

@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.groups import started_elsewhere
 from asgi_mpclean._cpython.pools import (
+    answer_results,
     end_pool_worker,
     fail_jobs,
+    forget_pool,
     free_pool,
+    has_working_threads,
     is_thread_pool,
     job_of,
+    jobs_of,
     pool_has_ended,
     pool_is_busy,
     pool_is_terminated,
     pool_is_transparent,
     pool_jobs,
     pool_processes,
+    stop_pool,
     take_thread_jobs,
 )
+from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
 from .base import STOP, Kind
@@ -56,7 +62,10 @@ class PoolCloser(GroupCloser, Sink):
         if not pool_is_transparent():
             self.force()
             return
-        self.call(self.resource.close, "the close of")
+        if self.quietly:
+            self.call(functools.partial(stop_pool, self.resource), "the end of")
+        else:
+            self.call(self.resource.close, "the close of")
         if not is_thread_pool(self.resource):
             jobs = pool_jobs(self.resource)
             self._jobs = QueueCloser(jobs, self.report, self, self.context.snapshot)
@@ -85,32 +94,54 @@ class PoolCloser(GroupCloser, Sink):
     def add_items(self, jobs: Sequence[Any]) -> None:
         """Cancel jobs, and give back the sentinels among them."""
         cancelled = [job_of(job) for job in jobs if job is not None]
+        sentinels = len(jobs) - len(cancelled)
         self.report.cancelled += len(cancelled)
+        if self.quietly:
+            spared = jobs_of(self.resource, results_awaited(by_daemons=True))
+            told = cancelled if self.report.registered else []
+            cancelled = [(job, part) for job, part in told if job not in spared]
         if cancelled:
             error = concurrent.futures.CancelledError(CANCELLED)
             fail = functools.partial(fail_jobs, self.resource, cancelled, error)
             self.call(fail, "the cancelled jobs of")
-        for _ in range(len(jobs) - len(cancelled)):
+        for _ in range(sentinels):
             self.call(functools.partial(end_pool_worker, self.resource), "the end of")
 
     def is_busy(self) -> bool:
         """Tell whether it may have jobs, and start another worker for them."""
-        return not (self._forced or self.report.outcome) and pool_is_busy(self.resource)
+        if self._forced or self.report.outcome:
+            return False
+        return pool_is_busy(self.resource) or has_working_threads(self.resource)
 
     def force(self) -> None:
         """Terminate it, so that it starts no more workers in the place of those that end."""
         if not self._forced and not self.report.outcome:
             self._forced = True
-            self.call(self.resource.terminate, "the end of")
+            if not self.quietly:
+                self.call(self.resource.terminate, "the end of")
+            elif pool_is_transparent():
+                self.call(functools.partial(stop_pool, self.resource), "the end of")
 
     def finish(self) -> None:
         """Let its threads end: none of them may wait for a lock that a dead worker held.
 
-        Nor may a thread of the app, which is just terminating it.
+        Nor may a thread of the app, which is just terminating it, or waits for a result that
+        nobody will send any more.
         """
-        if not started_elsewhere(self.resource):
-            free_pool(self.resource)
+        if started_elsewhere(self.resource):
+            self.force()
+            return
+        free_pool(self.resource)
         self.force()
+        error = concurrent.futures.CancelledError(CANCELLED)
+        if not self.quietly:
+            self.call(functools.partial(answer_results, self.resource, error), "the end of")
+            return
+        forget_pool(self.resource)
+        if jobs_of(self.resource, results_awaited(by_daemons=False)):
+            spared = jobs_of(self.resource, results_awaited(by_daemons=True))
+            answer = functools.partial(answer_results, self.resource, error, but=spared)
+            self.call(answer, "the end of")
 
 
 def _has_ended(entry: Entry) -> bool:

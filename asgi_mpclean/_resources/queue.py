@@ -162,6 +162,10 @@ class QueueCloser:
         self.delivery.end()
         self.report.outcome = "made room"
 
+    def leave(self) -> None:
+        """Read no more, and leave the rest to the others that use it."""
+        self._drain.end()
+
     # When the workers have ended ---------------------------------------------------------------
 
     def finish(self, until: float | None, *, users_ended: bool) -> bool:

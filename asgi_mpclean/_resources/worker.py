@@ -140,12 +140,17 @@ class WorkerCloser:
             self._end_left_behind(now, until)
         elif not self._signalled:
             if now >= self._when_to_terminate(now, start, last_output, timeout):
-                self._terminated_at = self._told_at = now
-                self._signal("terminated", signal.SIGTERM)
+                self.terminate()
         else:
             self._note_left_behind()
             if self._signalled == "terminated" and now >= self._when_to_kill(start, timeout):
                 self._signal("killed", KILL)
+
+    def terminate(self) -> None:
+        """Send SIGTERM, once."""
+        if not self._signalled:
+            self._terminated_at = self._told_at = time.monotonic()
+            self._signal("terminated", signal.SIGTERM)
 
     def _when_to_terminate(
         self, now: float, start: float, last_output: float, timeout: float

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("asgi_mpclean")
 
 
+def _ends_last(closer: Closer) -> bool:
+    return closer.ends_last
+
+
 class Closers:
     """All closers of a clean-up, and what they share.
 
@@ -46,7 +50,7 @@ class Closers:
         self.others: list[Closer] = []
         # The semaphores to unlink, with the report that counts them.
         self.semaphores: list[tuple[ResourceReport, list[str]]] = []
-        self._context = Context(self.runner, self.deliveries, self.snapshot)
+        self._context = Context(self.runner, self.deliveries, self.snapshot, request.going_away)
 
     def add(self, entry: Entry) -> None:
         """Make the closer of a resource; one that cannot be made is logged and left out."""
@@ -69,6 +73,7 @@ class Closers:
             self.queues.append(closer)
         else:
             self.others.append(closer)
+            self.others.sort(key=_ends_last)
         self.semaphores.append((report, closer.names))
 
     def lend(self, entry: Entry) -> None:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import ended_children, is_child
 from asgi_mpclean._cpython.discovery import UnreferencedQueue, belongs_to_executor, queues_made_here
 from asgi_mpclean._cpython.executors import live_executors
-from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.groups import managed_queues, pools_and_managers
 from asgi_mpclean._cpython.memory import shared_memory_made_here
+from asgi_mpclean._cpython.relatives import children_of_relatives, dill_pools, loky_executors
 from asgi_mpclean._resources.base import Entry, was_cleaned
 from asgi_mpclean._resources.executor import EXECUTOR
 from asgi_mpclean._resources.kinds import global_names, kind_of
 from asgi_mpclean._resources.manager import ManagerCloser
 from asgi_mpclean._resources.queue import QUEUE
+from asgi_mpclean._resources.relatives import RelativeCloser
 from asgi_mpclean._resources.worker import PROCESS
 from asgi_mpclean._worker import tree
 
 if TYPE_CHECKING:
     from .closers import Closers
 
+logger = logging.getLogger("asgi_mpclean")
+
 # What finds, apart from queues and processes, what nobody registered.
-FINDERS = (pools_and_managers, live_executors, shared_memory_made_here)
+FINDERS = (
+    managed_queues,
+    pools_and_managers,
+    live_executors,
+    loky_executors,
+    dill_pools,
+    shared_memory_made_here,
+)
 
 
 def find_unregistered() -> list[object]:
@@ -59,10 +71,15 @@ def unregistered_executors(known: list[Entry]) -> list[Entry]:
 
 
 def _add(closers: Closers, resource: Any) -> None:
-    if not was_cleaned(resource):
-        name = f"unregistered {len(closers.report.resources) + 1}"
+    if was_cleaned(resource):
+        return
+    name = f"unregistered {len(closers.report.resources) + 1}"
+    try:
         kind = QUEUE if isinstance(resource, UnreferencedQueue) else kind_of(resource)
-        closers.add(Entry(resource, kind, name, registered=False))
+    except TypeError:
+        logger.debug("%r is left alone, as it is of no kind that is known", type(resource))
+        return
+    closers.add(Entry(resource, kind, name, registered=False))
 
 
 def discover_children(closers: Closers) -> None:
@@ -74,11 +91,14 @@ def discover_children(closers: Closers) -> None:
 
 
 def children(closers: Closers) -> list[Any]:
-    """Return the child processes, less those that serve others and are ended last."""
+    """Return the child processes, less those that others end: managers, loky and the like."""
     servers = {id(other.process) for other in closers.others if isinstance(other, ManagerCloser)}
+    for other in closers.others:
+        if isinstance(other, RelativeCloser):
+            servers |= {id(process) for process in other.processes()}
     # Those whose fork server has died only seem to have ended.
     found = [child for child in ended_children() if tree.of_fork_server(child.pid)]
-    found += multiprocessing.active_children()
+    found += multiprocessing.active_children() + children_of_relatives()
     return [child for child in found if is_child(child) and id(child) not in servers]
 
 

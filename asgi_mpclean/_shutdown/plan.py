@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.helpers import remove_files
 from asgi_mpclean._cpython.queues import feeder
+from asgi_mpclean._cpython.relatives import unlink_semaphores_of_relatives
 from asgi_mpclean._cpython.semaphores import Snapshot, unlink_semaphores
 from asgi_mpclean._resources.base import note_cleaned
 from asgi_mpclean._resources.queue import QueueCloser
@@ -171,6 +172,7 @@ class Plan:
 
 
 def _remove_files() -> None:
+    unlink_semaphores_of_relatives()
     remove_files(FORK_SERVER_SECONDS)
 
 

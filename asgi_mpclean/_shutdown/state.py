@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         def queues(self) -> list[Entry]:
             """Return the queues, which stay registered."""
 
+        def entry_of(self, resource: object) -> Entry | None:
+            """Return a resource with its options; None if it is not registered here."""
+
         def begin_shutdown(self) -> list[Entry]:
             """Refuse registrations from now on, and hand over what is registered."""
 

@@ -14,6 +14,7 @@ from asgi_mpclean._cpython.executors import live_executors
 from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joined
 from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
+from asgi_mpclean._cpython.starting import refuse_starts
 from asgi_mpclean._cpython.tracker import note_tracker
 from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
 from asgi_mpclean._items.runner import Runner
@@ -30,6 +31,8 @@ from .signals.held_back import HeldBack
 from .state import STATE, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgi_mpclean._resources.base import Entry
 
     from .state import OnReport, Registered
@@ -40,9 +43,12 @@ logger = logging.getLogger("asgi_mpclean")
 REPORTING_SECONDS = 1.0
 # How often (seconds) who waits for the clean-up of another thread looks whether it can help.
 TURN_LOOK_SECONDS = 0.02
+# The time (seconds) that a thread may take to start a process which has begun to.
+STARTING_SECONDS = 0.5
 
 
-def _policy_here() -> Policy:
+def policy_here() -> Policy:
+    """Return how to clean up where no lifespan does it."""
     # Asked at the end, as a child does not know that it is one while it imports the main module.
     is_worker = multiprocessing.parent_process() is not None
     return Policy() if is_worker and not STATE.policy.serving else STATE.policy
@@ -56,7 +62,7 @@ def clean_at_exit() -> None:
 
 
 def _at_exit() -> None:
-    policy = _policy_here()
+    policy = policy_here()
     # A thread that runs the exit functions ends the process next, as that of NiceGUI does which
     # sees that the window is gone: `os._exit`, whatever the other threads are doing.
     if is_left_to_main_thread():
@@ -84,7 +90,7 @@ def _before_threads_are_joined() -> None:
     The rest is left alone, as threads and exit functions of the app are still to come; but a job
     that waits for room in a queue gets it.
     """
-    policy = _policy_here()
+    policy = policy_here()
     discovers = policy.discover_at_exit and bool(live_executors())
     if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
         clean_up(Request.before_threads_are_joined(policy))
@@ -102,14 +108,14 @@ def is_ended_by_thread() -> bool:
 def clean_at_signal(name: str, *, kills: bool) -> None:
     """Clean up everything because of a signal that kills the process."""
     if kills:
-        report = clean_up(Request.at_signal(name, _policy_here()))
+        report = clean_up(Request.at_signal(name, policy_here()))
         if report.resources or report.semaphores:
             STATE.cannot_go_on = True
 
 
 def clean_before_exec() -> None:
     """Clean up everything, because another program takes the process over."""
-    clean_up(Request.before_exec(_policy_here()))
+    clean_up(Request.before_exec(policy_here()))
 
 
 def keep_until_exit() -> None:
@@ -121,11 +127,14 @@ def keep_until_exit() -> None:
         STATE.kept[:] = find_unregistered()
 
 
-def clean_up(request: Request) -> CleanupReport:
+def clean_up(
+    request: Request, run: Callable[[Request], CleanupReport] | None = None
+) -> CleanupReport:
     """Clean up, unless another thread is at it: then wait for it first.
 
     Args:
         request: What is asked for.
+        run: Does it in a way of its own.
 
     Returns:
         What was done; nothing, where a clean-up is under way below this call.
@@ -142,17 +151,17 @@ def clean_up(request: Request) -> CleanupReport:
     with HeldBack():
         STATE.threads.add(thread)
         try:
-            return _clean_up_in_turn(request)
+            return _clean_up_in_turn(request, run or run_plan)
         finally:
             STATE.threads.discard(thread)
 
 
-def _clean_up_in_turn(request: Request) -> CleanupReport:
+def _clean_up_in_turn(request: Request, run: Callable[[Request], CleanupReport]) -> CleanupReport:
     if not _take_slot(request.start + request.timeout):
         seconds = time.monotonic() - request.start
         return CleanupReport(request.trigger, request.timeout, seconds)
     try:
-        report = _run_plan(request)
+        report = run(request)
         trace("report", report)
         if report.resources or report.semaphores:
             STATE.reported = True
@@ -175,7 +184,8 @@ def _take_slot(until: float) -> bool:
     return True
 
 
-def _run_plan(request: Request) -> CleanupReport:
+def run_plan(request: Request) -> CleanupReport:
+    """Clean up what is asked for; for `clean_up`, which sees to it that only one does."""
     registries: list[Registered] = list(STATE.registries)
     if request.executors_alone:
         return _end_executors(request, registries)
@@ -184,6 +194,8 @@ def _run_plan(request: Request) -> CleanupReport:
     entries: list[Entry] = []
     for registry in registries:
         entries += registry.begin_shutdown()
+    if request.going_away:
+        refuse_starts(time.monotonic() + STARTING_SECONDS)
     try:
         STATE.running = plan = Plan(entries, request)
         return plan.run()

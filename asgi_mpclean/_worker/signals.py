@@ -123,6 +123,11 @@ class _SendAgain:
         send_soon(signal.SIGTERM, AGAIN_AT_ONCE_SECONDS)
 
 
+def was_terminated() -> bool:
+    """Tell whether SIGTERM has come to this worker."""
+    return _worker.terminated
+
+
 def raise_no_more() -> None:
     """Have SIGTERM end a worker whose work is over, without an exception.
 

@@ -1,0 +1,86 @@
+"""Packages whose processes and pools are multiprocessing's cousins: found where they are loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+from .features import AVAILABLE, Feature
+
+# loky, and the copy of it that joblib has.
+LOKY = ("loky", "joblib.externals.loky")
+# multiprocessing with dill: all its names are the same, and its registries its own.
+DILL = "multiprocess"
+
+
+def loky_executors() -> list[Any]:
+    """Return the executors of loky and joblib that have workers."""
+    found: list[Any] = []
+    for package in LOKY:
+        module = sys.modules.get(f"{package}.process_executor")
+        threads = list(getattr(module, "_threads_wakeups", ()))
+        found += [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
+    return [executor for executor in found if executor is not None]
+
+
+def loky_jobs(executor: Any) -> list[Any]:
+    """Return the futures of an executor of loky that are not done."""
+    pending = getattr(executor, "_pending_work_items", None) or {}
+    return [work.future for work in list(pending.copy().values())]
+
+
+def shut_down_loky(executor: Any) -> None:
+    """End an executor of loky with its workers, its semaphores and joblib's folder; it may block.
+
+    Left alone, its workers outlive this process; killed by somebody else, its own tracker warns.
+    """
+    executor.shutdown(wait=True, kill_workers=True)
+    folders = getattr(executor, "_temp_folder_manager", None)
+    if folders is not None:
+        folders._clean_temporary_resources(force=True)
+
+
+def dill_pools() -> list[Any]:
+    """Return the pools of `multiprocess` that this process has started."""
+    pool: Any = sys.modules.get(f"{DILL}.pool")
+    found = [
+        finalizer._weakref() for finalizer in _finalizers(f"{DILL}.util") if finalizer._weakref
+    ]
+    return [thing for thing in found if pool is not None and isinstance(thing, pool.Pool)]
+
+
+def has_results_to_come(pool: Any) -> bool:
+    """Tell whether a pool of `multiprocess` has jobs."""
+    return bool(getattr(pool, "_cache", None))
+
+
+def processes_of_relative(resource: Any) -> list[Any]:
+    """Return the workers of an executor of loky, or a pool of `multiprocess`."""
+    # A pool has their number by the second name.
+    processes: Any = getattr(resource, "_pool", None) or getattr(resource, "_processes", None) or ()
+    return list(processes.copy().values() if isinstance(processes, dict) else processes)
+
+
+def children_of_relatives() -> list[Any]:
+    """Return the processes that `multiprocess` has started."""
+    process: Any = sys.modules.get(f"{DILL}.process")
+    return [] if process is None else list(process.active_children())
+
+
+def unlink_semaphores_of_relatives() -> None:
+    """Unlink what they have made in this process, and have each tell its own tracker so."""
+    makers = {f"{package}.backend.synchronize" for package in LOKY} | {f"{DILL}.synchronize"}
+    for name in ("multiprocessing.util", f"{DILL}.util"):
+        for finalizer in _finalizers(name):
+            if getattr(finalizer._callback, "__module__", "") in makers:
+                with contextlib.suppress(Exception):  # Its errors are those of another package.
+                    finalizer()
+
+
+def _finalizers(name: str) -> list[Any]:
+    if Feature.SEMAPHORES not in AVAILABLE:
+        return []
+    registry = getattr(sys.modules.get(name), "_finalizer_registry", {})
+    return [finalizer for finalizer in list(registry.values()) if finalizer._pid == os.getpid()]
