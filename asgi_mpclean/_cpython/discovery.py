@@ -63,9 +63,14 @@ class UnreferencedQueue:
         arguments = thread._args  # type: ignore[attr-defined]
         self._buffer, self._notempty, _, self._wlock, reader_close, writer_close = arguments[:6]
         self._reader, self._writer = reader_close.__self__, writer_close.__self__
-        self._rlock = None
+        self._rlock = None  # The feeder does not have it.
         self._thread, self._jointhread, self._close = thread, joining, None
         self._closed = False
+
+
+def is_unreferenced(queue: Any) -> bool:
+    """Tell whether of `queue` only the feeder is left in this process, and no lock to read it."""
+    return isinstance(queue, UnreferencedQueue)
 
 
 def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:

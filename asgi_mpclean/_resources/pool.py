@@ -76,7 +76,7 @@ class PoolCloser(GroupCloser, Sink):
         """Return the descriptor that is readable when there are jobs that nobody has begun."""
         return None if self._jobs is None else self._jobs.fileno()
 
-    def add_frames(self, frames: Sequence[bytes]) -> None:
+    def add_frames(self, frames: Sequence[bytes], _size: int = 0) -> None:
         """Cancel pickled jobs."""
         self.add_items([None if frame == NONE_FRAME else frame for frame in frames])
 

@@ -27,7 +27,7 @@ from asgi_mpclean._cpython.queues import (
 )
 from asgi_mpclean._cpython.semaphores import semaphore_names_of
 from asgi_mpclean._items.delivery import Delivery
-from asgi_mpclean._items.pipe import bytes_in_pipe
+from asgi_mpclean._items.holders import is_held_elsewhere
 
 from .base import ITEMS, Kind, is_unused
 from .drain import NEARLY_FULL_BYTES, PIPE_TICK_SECONDS, STALLED_SECONDS, QueueDrain
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 # How long (seconds) the lock of a dead writer may stand before it is broken.
 ABANDONED_SECONDS = 0.3
+# How long (seconds) who holds the readers' lock may take for one item: it is a slow reader, and not
+# a dead one whose pipe somebody else has inherited.
+READING_SECONDS = 0.5
 
 
 class QueueCloser:
@@ -81,6 +84,7 @@ class QueueCloser:
         self.awaited: int | None = None
         self._drain = QueueDrain(queue, delivery)
         self._backlog: list[Any] = []
+        self._was_held_back = False  # It has been written to faster than it is delivered.
 
     # Before and while the workers end ----------------------------------------------------------
 
@@ -130,8 +134,13 @@ class QueueCloser:
             return
         ready = self._drain.bytes_ready() if self.owned else 0
         if self.is_filled_by_others or ready >= NEARLY_FULL_BYTES:
+            if self._drain.is_held_back:
+                self._was_held_back = True
+                self.delivery.make_room()
             if self.read_some():
-                self.last_output = time.monotonic()
+                # To wait for more from one who may never stop would only fill the memory.
+                if not self._was_held_back:
+                    self.last_output = time.monotonic()
             elif self.owned and self._drain.bytes_ready():
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
@@ -170,17 +179,19 @@ class QueueCloser:
         self._drain.give_lock()
         if not idle or (moved and not users_ended) or self._drain.is_corrupt:
             return False
+        if (moved or self._drain.is_held_back) and self._drain.has_more():
+            return False
         self._deliver_backlog()
         return True
 
     def _finish_moving(self, until: float, *, users_ended: bool) -> None:
         drain = self._drain
         try:
-            if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))) or (
-                self._readers_are_gone(until, users_ended=users_ended) and drain.read_without_lock()
-            ):
+            if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))):
                 self._read_until_idle(until, users_ended=users_ended)
-            elif drain.bytes_ready():
+            elif self._is_ours_alone(until) and drain.read_without_lock():
+                self._read_until_idle(until, users_ended=True)
+            elif drain.bytes_ready() and not self._is_read_on(until):
                 self.report.dropped += self._items_left()
         finally:
             corrupt = drain.is_corrupt
@@ -198,22 +209,26 @@ class QueueCloser:
     def _items_left(self) -> int:
         return max((items_in_flight(self.queue) or 0) - self._drain.unfreed, 0)
 
-    def _readers_are_gone(self, until: float, *, users_ended: bool) -> bool:
-        """Wait for who holds the readers' lock, and tell whether nobody does any more."""
+    def _is_ours_alone(self, until: float) -> bool:
+        """Tell whether no other process and no other thread uses the queue; one may just be ending.
+
+        The children of multiprocessing are not all: they have children, and there is `os.fork`.
+        """
         fd = self.fileno()
-        if fd is None:
+        if fd is None or id(self.queue) in threads_in_get():
             return False
-        read_here = id(self.queue) in threads_in_get()
-        if users_ended and not read_here:
-            return True
-        left, still_until = bytes_in_pipe(fd), time.monotonic() + STALLED_SECONDS
-        while left and time.monotonic() < min(until, still_until):
+        until = min(until, time.monotonic() + STALLED_SECONDS)
+        while (held := is_held_elsewhere(fd)) and time.monotonic() < until:
             self._pause()
-            before, left = left, bytes_in_pipe(fd)
-            if left != before:
-                still_until = time.monotonic() + STALLED_SECONDS
-        # A reader that waits at an empty pipe is alive and well, and there is nothing to read.
-        return bool(left) and not read_here
+        return not held  # Where nothing tells, those known to multiprocessing have ended.
+
+    def _is_read_on(self, until: float) -> bool:
+        """Tell whether who holds the readers' lock takes something: what is left is theirs."""
+        before = self._drain.bytes_ready()
+        until = min(until, time.monotonic() + READING_SECONDS)
+        while (same := self._drain.bytes_ready() == before) and time.monotonic() < until:
+            self._pause()
+        return not same
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
@@ -223,24 +238,41 @@ class QueueCloser:
             # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
             idle = feeder_is_idle(self.queue, STALLED_SECONDS)
             progress = drain.read()
-            if idle and not drain.is_torn and (users_ended or not progress):
-                break
             now = time.monotonic()
             if now >= until:
                 break
-            if progress:
+            if drain.is_held_back:
+                self.delivery.make_room()
+                still_since = now
+                self._pause()
+            elif (
+                idle
+                and not drain.is_torn
+                and not (progress and (not users_ended or drain.has_more()))
+            ):
+                break
+            elif progress:
                 still_since = now
             elif idle is not False and now - still_since >= STALLED_SECONDS:
                 break
             elif users_ended and now - still_since >= abandoned:
-                self.report.dropped += drain.drop_torn_frame()
-                force_write_lock(self.queue)
+                users_ended = self._is_ours_alone(until)
+                if users_ended:
+                    self.report.dropped += drain.drop_torn_frame()
+                    force_write_lock(self.queue)
                 still_since = now
             else:
                 self._pause()
-        self.report.dropped += drain.drop_torn_frame()
-        if idle is False and not drain.is_corrupt:
-            self.report.dropped += 1  # It stays in the hand of a feeder that nothing frees.
+        self._count_rest(in_hand=idle is False, users_ended=users_ended)
+
+    def _count_rest(self, *, in_hand: bool, users_ended: bool) -> None:
+        """Count what cannot be read any more, in the pipe and in the hand of the feeder."""
+        drain = self._drain
+        more = drain.has_more() and not drain.is_corrupt
+        lost = int(drain.drop_torn_frame(has_readers=not users_ended))
+        if in_hand and not drain.is_corrupt:
+            lost += 1  # It stays in the hand of a feeder that nothing frees.
+        self.report.dropped += max(self._items_left(), lost + 1) if more else lost
 
     def _pause(self) -> None:
         self.delivery.flush()

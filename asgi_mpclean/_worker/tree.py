@@ -35,6 +35,20 @@ def descendants(pid: int | None) -> set[Identity]:
     return {(number, starts[number]) for number in below if TRACKER not in _read(number, "cmdline")}
 
 
+def may_have_inherited(pid: int) -> bool:
+    """Tell whether a process may have descriptors of ours: it comes from us, or from our session.
+
+    Args:
+        pid: That of any process but a zombie, which has none.
+    """
+    fields = _stat(pid)
+    if not fields or fields[0] in b"ZX":
+        return False
+    parents = {int(e): int(f[1]) for e in os.listdir(PROC) if e.isdigit() and (f := _stat(int(e)))}
+    own = _stat(os.getpid())
+    return bool(own and own[3] == fields[3]) or os.getpid() in _ancestors(pid, parents)
+
+
 def of_fork_server(pid: int | None) -> set[Identity]:
     """Return a worker that a fork server has started, on Linux; none if it is none, or gone.
 
