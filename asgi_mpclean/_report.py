@@ -20,7 +20,8 @@ class ResourceReport:
         kind: The class of the resource.
         outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
             using it), `already closed`, `already broken`, `joined`, `terminated`, `killed`,
-            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`.
+            `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`,
+            `left open` (a queue that log records are still written to).
         registered: False for what was discovered when the process went away.
         delivered: Items that `on_item` was called with.
         saved: Items that this process had put into another's queue and that still reached it.

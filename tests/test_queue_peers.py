@@ -215,24 +215,6 @@ def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: boo
     assert report.dropped == 0
 
 
-def test_a_thread_that_would_keep_the_process_alive_is_let_go() -> None:
-    registry = Registry()
-    queue = registry.register(SPAWN.Queue())
-    consumer = threading.Thread(target=_get, args=(queue,))
-    consumer.start()
-    until = time.monotonic() + 10
-    while id(queue) not in threads_in_get() and time.monotonic() < until:
-        time.sleep(0.001)
-    clean_up(Request("test", 5.0, (registry,), going_away=True))
-    consumer.join(10)
-    assert not consumer.is_alive()
-
-
-def _get(queue: Any) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        queue.get()
-
-
 def test_a_child_cleans_up_its_own_at_its_end(method: str) -> None:
     context: Any = multiprocessing.get_context(method)
     answers, sent = multiprocessing.Pipe(duplex=False)

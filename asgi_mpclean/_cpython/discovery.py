@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing.connection
 import multiprocessing.queues
+import multiprocessing.synchronize
 import multiprocessing.util
 import selectors
 import threading
@@ -34,7 +35,13 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
 
 
 _GET_FILES = frozenset(
-    module.__file__ for module in (multiprocessing.connection, multiprocessing.queues, selectors)
+    module.__file__
+    for module in (
+        multiprocessing.connection,
+        multiprocessing.queues,
+        multiprocessing.synchronize,  # It waits for another reader.
+        selectors,
+    )
 )
 
 

@@ -84,6 +84,25 @@ def is_held_elsewhere(fd: int, *, to_read: bool = False) -> bool | None:
     return bool(held) or not _look.complete
 
 
+def is_read_by(pid: int | None, fd: int) -> bool:
+    """Tell whether a process is waiting for something to come out of a pipe, as far as is known.
+
+    Args:
+        pid: That of the process.
+        fd: A descriptor of ours, of the same pipe.
+    """
+    with contextlib.suppress(OSError):
+        link = os.readlink(f"{PROC}/self/fd/{fd}")
+        for task in os.listdir(f"{PROC}/{pid}/task"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The number of the system call and its arguments; of a read, first the descriptor.
+                with open(f"{PROC}/{pid}/task/{task}/syscall") as file:
+                    path = f"{PROC}/{pid}/fd/{int(file.read().split()[1], 16)}"
+                if _is(path, link) and _can_read(path):
+                    return True
+    return False
+
+
 def _is(path: str, link: str) -> bool:
     with contextlib.suppress(OSError):
         return os.readlink(path) == link

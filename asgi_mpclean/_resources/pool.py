@@ -25,7 +25,7 @@ from asgi_mpclean._items.delivery import Sink
 from .base import STOP, Kind
 from .drain import NONE_FRAME
 from .group import GroupCloser
-from .queue import QueueCloser
+from .queue import QueueCloser, is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -107,7 +107,7 @@ class PoolCloser(GroupCloser, Sink):
         Nor may a thread of the app, which is just terminating it.
         """
         if not started_elsewhere(self.resource):
-            free_pool(self.resource)
+            free_pool(self.resource, is_abandoned)
         self.force()
 
 

@@ -6,14 +6,15 @@ on its way into the pipe; the backlog, which the feeder had not begun with.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.queues import (
     backlog_size,
-    close_pipe,
     close_queue,
+    drop_puts,
     feeder,
     feeder_is_idle,
     force_write_lock,
@@ -21,7 +22,7 @@ from asgi_mpclean._cpython.queues import (
     items_in_flight,
     leave_feeder,
     never_put,
-    seal_queue,
+    readable_fd,
     take_backlog,
     wake_joiners,
 )
@@ -33,13 +34,13 @@ from .base import ITEMS, Kind, is_unused
 from .drain import NEARLY_FULL_BYTES, PIPE_TICK_SECONDS, STALLED_SECONDS, QueueDrain
 
 if TYPE_CHECKING:
-    import threading
-
     from asgi_mpclean._cpython.semaphores import Snapshot
     from asgi_mpclean._items.delivery import Sink
     from asgi_mpclean._report import ResourceReport
 
     from .base import Context, Entry
+
+logger = logging.getLogger("asgi_mpclean")
 
 # How long (seconds) the lock of a dead writer may stand before it is broken.
 ABANDONED_SECONDS = 0.3
@@ -78,6 +79,7 @@ class QueueCloser:
         # Others fill it and we read it: to read it while they end keeps them from blocking.
         self.is_filled_by_others = never_put(queue)
         self.is_left_to_workers = False  # They have been asked to work it off.
+        self.carries_log = False  # It is left to who reads it, until all else is done.
         # For who waits for the workers: when they last wrote something here, and what becomes
         # readable when they do.
         self.last_output = 0.0
@@ -94,7 +96,7 @@ class QueueCloser:
 
     def take_backlog(self) -> None:
         """Take what the feeder has not begun to send; a copy's belongs to its other users."""
-        if self.owned and not self.is_left_to_workers:
+        if self.owned and not self.is_left_to_workers and not self.carries_log:
             self._backlog += self._take_backlog()
 
     def _take_backlog(self) -> list[Any]:
@@ -115,7 +117,7 @@ class QueueCloser:
         Args:
             wait: Seconds to wait for a reader that is just taking something.
         """
-        if not self.owned or self.is_left_to_workers:
+        if not self.owned or self.is_left_to_workers or self.carries_log:
             return False
         drain = self._drain
         if not drain.take_lock(wait if wait > 0 and drain.bytes_ready() else 0.0):
@@ -130,7 +132,7 @@ class QueueCloser:
     def make_room(self) -> None:
         """Read what is there if that may keep a worker from ending, and note how it went."""
         self.awaited = None
-        if self.is_left_to_workers:
+        if self.is_left_to_workers or self.carries_log:
             return
         ready = self._drain.bytes_ready() if self.owned else 0
         if self.is_filled_by_others or ready >= NEARLY_FULL_BYTES:
@@ -145,6 +147,18 @@ class QueueCloser:
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
             self.awaited = self.fileno()
+
+    def left_to_read(self) -> tuple[int, int]:
+        """Return how many items the feeder has to send, and how many bytes are in the pipe."""
+        unsent = backlog_size(self.queue) + (feeder_is_idle(self.queue, 0.0) is False)
+        return unsent, self._drain.bytes_ready()
+
+    def is_being_read(self) -> bool:
+        """Tell whether somebody holds the readers' lock, as who waits for an item does."""
+        taken = self._drain.take_lock(0.0)
+        if taken:
+            self._drain.give_lock()
+        return not taken
 
     # When the workers have ended ---------------------------------------------------------------
 
@@ -308,23 +322,41 @@ class QueueCloser:
         if self.owned:
             wake_joiners(self.queue)
 
+    def leave_open(self, *, is_read: bool) -> None:
+        """Let the app go on putting into it, as nobody can know that it will not.
+
+        Args:
+            is_read: A thread of this process reads it; otherwise what is put may never be sent.
+        """
+        self._drain.end()
+        self.report.outcome = "already closed" if self.was_closed else "left open"
+        if not is_read:
+            leave_feeder(self.queue, forget=False)
+
     def close(self) -> None:
         """Close the queue; its feeder is told to end and not waited for."""
         close_queue(self.queue, STALLED_SECONDS)
 
-    def close_for_exit(self, readers: list[threading.Thread]) -> None:
+    def close_for_exit(self) -> None:
         """Do what closing has to do when descriptors end with the process.
 
-        Args:
-            readers: The threads of this process that wait in the queue's `get`.
+        Threads of the app may still use the queue: it is not closed under them.
         """
-        if any(not thread.daemon for thread in readers):
-            # It would keep the process from ending; closing the last writer ends its `get`.
-            close_pipe(self.queue, only_writer=True)
-        elif self.was_closed:
+        if self.was_closed:
             self.close()  # The app may wait for the feeder, whose sentinel was in the backlog.
-        elif not readers and not self.is_filled_by_others:
-            seal_queue(self.queue)
+
+    def refuse_puts(self) -> None:
+        """Let `put` drop what it is given, and warn once, if the app has not closed the queue."""
+        if self.report.registered and not self.was_closed:
+            what = self.report.kind, self.report.name
+            note = "%s %s: what is put after its clean-up is dropped"
+            drop_puts(self.queue, lambda: logger.warning(note, *what))
+
+
+def is_abandoned(queue: Any) -> bool:
+    """Tell whether no other process has a queue, as far as the system tells."""
+    fd = readable_fd(queue)
+    return fd is None or not is_held_elsewhere(fd)
 
 
 def _remaining(until: float) -> float:

@@ -139,13 +139,15 @@ def _clean_up_in_turn(request: Request) -> CleanupReport:
         seconds = time.monotonic() - request.start
         return CleanupReport(request.trigger, request.timeout, seconds)
     try:
-        report = _run_plan(request)
-        trace("report", report)
+        plan = _run_plan(request)
+        report = plan.report
         if report.resources or report.semaphores:
             STATE.reported = True
             _publish(report, request)
         elif request.report_nothing:
             _call(request.on_report, report)
+        plan.end_logs()
+        trace("report", report)
         return report
     finally:
         STATE.slot.release()
@@ -162,7 +164,7 @@ def _take_slot(until: float) -> bool:
     return True
 
 
-def _run_plan(request: Request) -> CleanupReport:
+def _run_plan(request: Request) -> Plan:
     registries: list[Registered] = list(STATE.registries)
     if request.registries is not None and not request.discover:
         registries = list(request.registries)
@@ -172,7 +174,8 @@ def _run_plan(request: Request) -> CleanupReport:
         entries += registry.take_executors() if alone else registry.begin_shutdown()
     try:
         STATE.running = plan = Plan(entries, request)
-        return plan.run()
+        plan.run()
+        return plan
     finally:
         STATE.running = None
         for registry in registries:

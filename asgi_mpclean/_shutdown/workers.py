@@ -44,6 +44,7 @@ class WorkersEnd:
         # From when on the workers get how many seconds.
         self._time = closers.start, timeout
         self._busy: list[Closer] = []
+        self.spared: list[WorkerCloser] = []  # Somebody else ends them.
 
     def hurry(self) -> None:
         """Give the workers less time from now on; from another thread or a signal handler."""
@@ -54,7 +55,8 @@ class WorkersEnd:
     def ask(self) -> None:
         """Ask the workers to stop; what they have not begun with is taken from their queues."""
         closers = self._closers
-        asked = [(w, w.stop) for w in closers.workers if not w.check_end() and w.stop is not None]
+        workers = [worker for worker in self._own_workers() if not worker.check_end()]
+        asked = [(worker, worker.stop) for worker in workers if worker.stop is not None]
         worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
         for queue in closers.queues:
             queue.is_left_to_workers = id(queue.queue) in worked_off
@@ -89,9 +91,12 @@ class WorkersEnd:
             self._wait_for_change(living, queues)
         for queue in closers.queues:
             queue.is_left_to_workers = False
-        for worker in closers.workers:
+        for worker in self._own_workers():
             worker.give_up()
             closers.note_end(worker.report)
+
+    def _own_workers(self) -> list[WorkerCloser]:
+        return [worker for worker in self._closers.workers if worker not in self.spared]
 
     def look(self) -> None:
         """Help pools and the like on, and find workers that they have started since."""
@@ -109,7 +114,7 @@ class WorkersEnd:
     def _check_ends(self) -> list[WorkerCloser]:
         """Note the workers that have ended; returns the others."""
         living = []
-        for worker in self._closers.workers:
+        for worker in self._own_workers():
             if not worker.check_end():
                 living.append(worker)
             else:
