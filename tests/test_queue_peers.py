@@ -196,7 +196,7 @@ def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: boo
     ended = threading.Event()
 
     def consume() -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
+        with contextlib.suppress(EOFError, OSError, ValueError, SystemExit):
             while True:
                 consumed.append(queue.get())
                 time.sleep(0.001)

@@ -47,6 +47,8 @@ ABANDONED_SECONDS = 0.3
 # How long (seconds) who holds the readers' lock may take for one item: it is a slow reader, and not
 # a dead one whose pipe somebody else has inherited.
 READING_SECONDS = 0.5
+# How often (seconds) it is looked whether such a reader has taken something.
+TURN_SECONDS = 0.02
 
 
 class QueueCloser:
@@ -205,7 +207,9 @@ class QueueCloser:
                 self._read_until_idle(until, users_ended=users_ended)
             elif self._is_ours_alone(until) and drain.read_without_lock():
                 self._read_until_idle(until, users_ended=True)
-            elif drain.bytes_ready() and not self._is_read_on(until):
+            elif self._wait_for_turn(until):
+                self._read_until_idle(until, users_ended=False)
+            elif drain.bytes_ready():
                 self.report.dropped += self._items_left()
         finally:
             corrupt = drain.is_corrupt
@@ -236,13 +240,17 @@ class QueueCloser:
             self._pause()
         return not held  # Where nothing tells, those known to multiprocessing have ended.
 
-    def _is_read_on(self, until: float) -> bool:
-        """Tell whether who holds the readers' lock takes something: what is left is theirs."""
-        before = self._drain.bytes_ready()
-        until = min(until, time.monotonic() + READING_SECONDS)
-        while (same := self._drain.bytes_ready() == before) and time.monotonic() < until:
-            self._pause()
-        return not same
+    def _wait_for_turn(self, until: float) -> bool:
+        """Wait for the readers' lock as long as its holder takes something; says if it is had."""
+        left, moved_at = self._drain.bytes_ready(), time.monotonic()
+        while left and time.monotonic() < min(until, moved_at + READING_SECONDS):
+            self.delivery.flush()
+            if self._drain.take_lock(TURN_SECONDS):
+                return True
+            before, left = left, self._drain.bytes_ready()
+            if left != before:
+                moved_at = time.monotonic()
+        return False
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
