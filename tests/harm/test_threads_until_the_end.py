@@ -76,9 +76,10 @@ def test_no_thread_of_the_app_sees_the_end(
     assert not outcome.leaked, after
 
 
-AT_EXIT = """
+AT_EXIT = r"""
     import concurrent.futures
     import multiprocessing
+    import os
     import threading
     import time
 
@@ -91,7 +92,7 @@ AT_EXIT = """
         try:
             queue.get()
         finally:
-            print("ended", flush=True)
+            os.write(1, b"ended\n")
 
     if __name__ == "__main__":
         registry = Registry()
@@ -102,7 +103,7 @@ AT_EXIT = """
         while len(threads_in_get().get(id(queue), [])) < 2:
             time.sleep(0.001)
         clean_up(Request("test", 5.0, (registry,), going_away=GOING_AWAY))
-        print("cleaned up", flush=True)
+        os.write(1, b"cleaned up\n")
 """
 
 
