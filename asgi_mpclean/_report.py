@@ -6,6 +6,10 @@ import dataclasses
 import json
 from typing import Any
 
+# So many bytes of each queue may wait for its `on_item`, with the one item on top that is just
+# being read. What has not been sent yet waits in this process already, and does not count.
+READ_AHEAD_BYTES = 8 * 1024 * 1024
+
 
 @dataclasses.dataclass(slots=True)
 class ResourceReport:
@@ -17,7 +21,8 @@ class ResourceReport:
         outcome: What became of it: `closed`, `copy closed` (another process made it and goes on
             using it), `already closed`, `already broken`, `joined`, `terminated`, `killed`,
             `not started`, `not a child of this process`, `still running`, `unlinked`, `failed`
-            (closing it raised something).
+            (closing it raised something), `left open` (a queue that log records are still written
+            to).
         registered: False for what was discovered when the process went away.
         delivered: Items that `on_item` was called with, those included for which it raised.
         saved: Items that this process had put into another's queue and that still reached it.
@@ -90,6 +95,8 @@ class CleanupReport:
         deadline_passed: Whether it ran out of time and had to force.
         resources: One entry for each resource, in the order of their registration.
         unlisted_semaphores: Semaphores unlinked that belong to no resource listed.
+        read_ahead_bytes: So many bytes were read of each queue, at the most, that its `on_item` had
+            not taken yet, and the one item on top that was just being read.
     """
 
     trigger: str
@@ -98,6 +105,7 @@ class CleanupReport:
     deadline_passed: bool = False
     resources: list[ResourceReport] = dataclasses.field(default_factory=list)
     unlisted_semaphores: int = 0
+    read_ahead_bytes: int = READ_AHEAD_BYTES
 
     @property
     def delivered(self) -> int:

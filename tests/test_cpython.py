@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - its names are looked for
 import contextlib
 import gc
+import logging.handlers  # noqa: F401 - the same
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.managers

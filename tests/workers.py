@@ -91,13 +91,12 @@ def hold(lock: Any, ready: Any) -> None:
     sleep(ready)
 
 
-def read_slowly_and_hold(queue: Any, ready: Any, count: int) -> None:
-    """Keep the readers' lock, and read a little."""
+def read_and_hold(queue: Any, ready: Any, count: int) -> None:
+    """Read a little, then stop for ever before the next item, as `get` does in a debugger."""
+    for _ in range(count):
+        queue.get()
     queue._rlock.acquire()
     ready.set()
-    for _ in range(count):
-        time.sleep(0.02)
-        queue._reader.recv_bytes()
     wait_for_a_signal()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing.connection
 import multiprocessing.queues
+import multiprocessing.synchronize
 import multiprocessing.util
 import selectors
 import threading
@@ -35,7 +36,13 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
 
 
 _GET_FILES = frozenset(
-    module.__file__ for module in (multiprocessing.connection, multiprocessing.queues, selectors)
+    module.__file__
+    for module in (
+        multiprocessing.connection,
+        multiprocessing.queues,
+        multiprocessing.synchronize,  # It waits for another reader.
+        selectors,
+    )
 )
 
 
@@ -64,9 +71,14 @@ class UnreferencedQueue:
         arguments = thread._args  # type: ignore[attr-defined]
         self._buffer, self._notempty, _, self._wlock, reader_close, writer_close = arguments[:6]
         self._reader, self._writer = reader_close.__self__, writer_close.__self__
-        self._rlock = None
+        self._rlock = None  # The feeder does not have it.
         self._thread, self._jointhread, self._close = thread, joining, None
         self._closed = False
+
+
+def is_unreferenced(queue: Any) -> bool:
+    """Tell whether of `queue` only the feeder is left in this process, and no lock to read it."""
+    return isinstance(queue, UnreferencedQueue)
 
 
 def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:

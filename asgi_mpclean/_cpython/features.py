@@ -35,6 +35,8 @@ class Feature(str, enum.Enum):
     FORKED_WORKERS = "know a worker by fork from any other fork, before its code runs"
     HELPERS = "end the resource tracker, and remove the folder of multiprocessing"
     FORK_SERVER = "end the fork server"
+    THREAD_POOLS = "know which threads an executor waits for"
+    LOGGING = "know which queues carry log records"
 
 
 # For each feature the private names, by the module, or the class of it, that has them.
@@ -127,6 +129,14 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.FORK_SERVER: {
         "multiprocessing.forkserver": "_forkserver",
         "multiprocessing.forkserver:ForkServer": "_forkserver_alive_fd _forkserver_pid",
+    },
+    Feature.THREAD_POOLS: {
+        "concurrent.futures.thread": "_worker",
+        "concurrent.futures.thread:ThreadPoolExecutor": "_threads",
+    },
+    Feature.LOGGING: {
+        "logging": "_handlerList",
+        "logging.handlers:QueueListener": "_monitor",
     },
 }
 

@@ -34,6 +34,7 @@ pools = Module("multiprocessing.pool")
 queues = Module("multiprocessing.queues")
 shared_memory = Module("multiprocessing.shared_memory")
 synchronize = Module("multiprocessing.synchronize")
+thread_pools = Module("concurrent.futures.thread")
 tracker = Module("multiprocessing.resource_tracker")
 
 

@@ -11,7 +11,7 @@ from . import loaded
 from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
 
 # How long (seconds) a lock inside a pool may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -147,11 +147,22 @@ def end_pool_worker(pool: Any) -> None:
     pool._inqueue.put(None)
 
 
-def free_pool(pool: Any) -> None:
-    """Free the threads of `pool` from the locks that its workers, all dead, have left behind."""
+def free_pool(pool: Any, is_abandoned: Callable[[Any], bool]) -> None:
+    """Free the threads of `pool` from the locks that its workers, all dead, have left behind.
+
+    Args:
+        pool: A `Pool` or a `ThreadPool`.
+        is_abandoned: Tells whether no other process has one of its queues: a worker may have had
+            children, which have it and live.
+    """
     if Feature.POOLS in AVAILABLE and not is_thread_pool(pool):
-        for lock in (pool._inqueue._rlock, pool._outqueue._wlock):
+        for queue, lock in (
+            (pool._inqueue, pool._inqueue._rlock),
+            (pool._outqueue, pool._outqueue._wlock),
+        ):
             # A thread of the pool holds it for no longer than one message takes.
-            lock.acquire(timeout=LOCKED_SECONDS)
-            with contextlib.suppress(ValueError):
-                lock.release()
+            if lock is None:  # On Windows, where a message is written in one piece.
+                continue
+            if lock.acquire(timeout=LOCKED_SECONDS) or is_abandoned(queue):
+                with contextlib.suppress(ValueError):
+                    lock.release()

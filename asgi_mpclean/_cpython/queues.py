@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import itertools
 import multiprocessing.queues
@@ -180,7 +181,8 @@ def close_queue(queue: Any, wait: float) -> None:
     if Feature.FEEDER not in AVAILABLE or Feature.BACKLOG not in AVAILABLE:
         queue.close()
         return
-    seal_queue(queue)
+    if not isinstance(getattr(queue, "_buffer", None), _Dropping):
+        seal_queue(queue)
     if feeder(queue) is None:
         close_pipe(queue)
         return
@@ -193,6 +195,56 @@ def close_queue(queue: Any, wait: float) -> None:
             queue._notempty.notify()
         finally:
             queue._notempty.release()
+
+
+class _Dropping(collections.deque[Any]):
+    """The backlog of a queue into which nothing more goes but the sentinel for its feeder.
+
+    Args:
+        old: That which the feeder has; None if there is no feeder.
+        note: Called at the first item.
+    """
+
+    def __init__(self, old: Any, note: Callable[[], None]) -> None:
+        super().__init__()
+        self._old = old
+        self._notes = [note]
+
+    def append(self, item: Any) -> None:
+        if item is _queues._sentinel:
+            super().append(item) if self._old is None else self._old.append(item)
+        else:
+            while self._notes:
+                self._notes.pop()()
+
+
+class _Nowhere:
+    """The write end of a SimpleQueue's pipe, into which nothing more goes."""
+
+    def __init__(self, end: Any, note: Callable[[], None]) -> None:
+        self._end = end
+        self._notes = [note]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._end, name)
+
+    def send_bytes(self, *_: Any) -> None:
+        while self._notes:
+            self._notes.pop()()
+
+
+def drop_puts(queue: Any, note: Callable[[], None]) -> None:
+    """Let each `put` into `queue` do nothing, also where somebody has got hold of the method.
+
+    Args:
+        queue: A queue of multiprocessing; in this process it is over.
+        note: Called at the first `put`.
+    """
+    if hasattr(queue, "_buffer"):
+        if Feature.BACKLOG in AVAILABLE:
+            queue._buffer = _Dropping(queue._buffer if feeder(queue) else None, note)
+    elif Feature.PIPE in AVAILABLE:
+        queue._writer = _Nowhere(queue._writer, note)
 
 
 def close_pipe(queue: Any, *, only_writer: bool = False) -> None:

@@ -23,6 +23,10 @@ if sys.platform != "win32":
 
 # What a Linux pipe holds by default; a longer read would only allocate more.
 CHUNK = 64 * 1024
+# So many bytes are read at once, as a fast writer could keep who reads for ever.
+AT_ONCE_BYTES = 1024 * 1024
+# What stands for a long frame that nobody wants: it is counted, and not kept.
+SKIPPED = b""
 
 # The opcode at the beginning of every pickle since protocol 2; the last one is a full stop.
 PICKLE_BEGINS = b"\x80"
@@ -34,11 +38,16 @@ _LONG = struct.Struct("!Q")
 
 
 class FrameParser:
-    """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read."""
+    """Splits what comes out of a pipe into frames, and keeps the torn tail for the next read.
 
-    __slots__ = ("_pieces", "_size", "_unsure", "_wanted", "corrupt")
+    Args:
+        skips: Nobody wants the frames: long ones are not kept, and only counted.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_pieces", "_size", "_skips", "_unsure", "_wanted", "corrupt")
+
+    def __init__(self, *, skips: bool = False) -> None:
+        self._skips = skips
         self._pieces: list[bytes] = []
         self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
@@ -55,6 +64,14 @@ class FrameParser:
         """Whether a frame has begun and not ended."""
         return self._size > 0
 
+    @property
+    def missing(self) -> int:
+        """How many bytes the frame that has begun lacks, as far as its length is known."""
+        if not self._size:
+            return 0
+        header = _SHORT_SIZE if self._size < _SHORT_SIZE else _SHORT_SIZE + _LONG.size
+        return (self._wanted or header) - self._size
+
     def drop_torn_frame(self) -> bool:
         """Forget a frame whose writer is dead; tells whether there was one."""
         torn = self.torn
@@ -66,14 +83,24 @@ class FrameParser:
         """Take `data` and return the frames that it completes."""
         if self.corrupt:
             return []
-        if self._size:
-            self._pieces.append(data)
-            self._size += len(data)
-            if self._size < self._wanted:
-                return []  # Joined with each piece, a long frame would take quadratic time.
-            data = b"".join(self._pieces)
-            self._clear()
+        if not self._size:
+            return self._split(data)
+        self._size += len(data)
+        if self._skips and self._wanted > CHUNK and not self._unsure:
+            return self._skip(data)
+        self._pieces.append(data)
+        if self._size < self._wanted:
+            return []  # Joined with each piece, a long frame would take quadratic time.
+        data = b"".join(self._pieces)
+        self._clear()
         return self._split(data)
+
+    def _skip(self, data: bytes) -> list[bytes]:
+        beyond = self._size - self._wanted
+        if beyond < 0:
+            return []
+        self._clear()
+        return [SKIPPED, *self._split(data[len(data) - beyond :])]
 
     def _split(self, data: bytes) -> list[bytes]:
         frames: list[bytes] = []
@@ -116,12 +143,13 @@ class PipeReader(FrameParser):
     Args:
         fd: Tells the descriptor of the read end, None once it is closed. It is asked each time,
             as a feeder closes it when it ends, and its number may soon be another file's.
+        skips: Nobody wants the frames: long ones are not kept, and only counted.
     """
 
     __slots__ = ("_own_fd", "_shared_fd", "ended", "received")
 
-    def __init__(self, fd: Callable[[], int | None]) -> None:
-        super().__init__()
+    def __init__(self, fd: Callable[[], int | None], *, skips: bool = False) -> None:
+        super().__init__(skips=skips)
         self.ended = False
         self.received = 0  # bytes, to see progress inside a long frame
         self._shared_fd = fd
@@ -137,31 +165,44 @@ class PipeReader(FrameParser):
             return False
         return True
 
-    def read(self) -> list[bytes]:
-        """Return the frames that are complete now; an empty list says that none is."""
+    def read(self, room: int = AT_ONCE_BYTES) -> list[bytes]:
+        """Return the frames that are complete now; an empty list says that none is.
+
+        Args:
+            room: So many bytes are wanted. Of a frame that has begun, the rest is read all the
+                same, as nobody else could read on from its middle.
+        """
         frames: list[bytes] = []
-        while not self.ended:
-            fd = self._shared_fd() if self._own_fd is None else self._own_fd
-            if fd is None:
-                break
-            # What is asked for is there, so that reading it cannot block.
-            size = min(bytes_in_pipe(fd), CHUNK) if self._own_fd is None else CHUNK
-            if not size:
-                break
-            try:
-                data = os.read(fd, size)
-            except BlockingIOError:
-                break
-            except OSError:
-                data = b""
+        stop = self.received + AT_ONCE_BYTES
+        room += self.received
+        while not self.ended and self.received < stop:
+            wanted = min(max(room - self.received, self.missing), CHUNK)
+            data = self._read_bytes(wanted) if wanted > 0 else b""
             if not data:
-                self.ended = True
                 break
             self.received += len(data)
             frames += self.feed(data)
-            if len(data) < CHUNK:
+            if len(data) < wanted:
                 break
         return frames
+
+    def _read_bytes(self, size: int) -> bytes:
+        fd = self._shared_fd() if self._own_fd is None else self._own_fd
+        if fd is None:
+            return b""
+        if self._own_fd is None:
+            # What is asked for is there, so that reading it cannot block.
+            size = min(bytes_in_pipe(fd), size)
+            if not size:
+                return b""
+        try:
+            data = os.read(fd, size)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        self.ended = not data
+        return data
 
     def has_ended(self) -> bool:
         """Tell whether nothing is left in the pipe, and nobody who could write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from .kinds import kind_of
@@ -48,3 +49,17 @@ def work_off(queue: Any) -> Callable[[], None]:
             return WorkOff(queue)
     message = f"work_off takes a queue of multiprocessing, not {queue!r}"
     raise TypeError(message)
+
+
+def refers_to(stop: Any, queue: Any) -> bool:
+    """Tell whether a `stop` is about a queue: a method of it, or a function that has it at hand."""
+    if isinstance(stop, functools.partial):
+        return refers_to(stop.func, queue) or any(arg is queue for arg in stop.args)
+    if getattr(stop, "__self__", None) is queue or getattr(stop, "queue", None) is queue:
+        return True
+    with contextlib.suppress(ValueError):  # Of a cell that is empty.
+        cells = [cell.cell_contents for cell in getattr(stop, "__closure__", None) or ()]
+        names = getattr(getattr(stop, "__code__", None), "co_names", ())
+        variables = getattr(stop, "__globals__", {})
+        return any(thing is queue for thing in [*cells, *map(variables.get, names)])
+    return False

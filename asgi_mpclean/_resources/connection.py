@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.queues import has_readable_pipes
 from asgi_mpclean._items.delivery import Delivery
+from asgi_mpclean._items.holders import is_held_elsewhere
 from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
+from asgi_mpclean._report import READ_AHEAD_BYTES
 
 from .base import ITEMS, Closer, Kind
 
@@ -18,28 +20,45 @@ if TYPE_CHECKING:
 
 
 class ConnectionCloser(Closer):
-    """Reads the end of a `Pipe`, or of a `Client`'s connection, empty and closes it."""
+    """Reads the end of a `Pipe`, or of a `Client`'s connection, empty and closes it.
+
+    It has no lock that would tell of other readers: another process that has the same end may be in
+    the middle of a message.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._delivery = Delivery(self.report, self.on_item, self.context.deliveries)
         self._was_closed = bool(self.resource.closed)
+        self._is_copy = False
 
     def finish(self) -> None:
         """Deliver the messages that are there, and close it."""
         if self._was_closed:
             return
         if self.resource.readable and has_readable_pipes():
-            reader = PipeReader(self.resource.fileno)
-            self._delivery.add_frames(reader.read())
-            self.report.dropped += reader.drop_torn_frame()
+            fd = self.resource.fileno()
+            self._is_copy = bytes_in_pipe(fd) > 0 and bool(is_held_elsewhere(fd, to_read=True))
+            if not self._is_copy:
+                self._read()
         with contextlib.suppress(OSError):
             self.resource.close()
+
+    def _read(self) -> None:
+        reader = PipeReader(self.resource.fileno, skips=self._delivery.discards)
+        moved = True
+        while moved and reader.received < READ_AHEAD_BYTES:
+            before = reader.received
+            self._delivery.add_frames(reader.read(READ_AHEAD_BYTES - before))
+            moved = reader.received > before
+        self.report.dropped += reader.drop_torn_frame()
 
     def end(self) -> None:
         """Count what was delivered."""
         self._delivery.end()
-        self.report.outcome = "already closed" if self._was_closed else "closed"
+        self.report.outcome = "copy closed" if self._is_copy else "closed"
+        if self._was_closed:
+            self.report.outcome = "already closed"
 
 
 def _is_spent(entry: Entry) -> bool:

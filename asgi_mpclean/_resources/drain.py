@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import queue as stdlib_queue
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._cpython.discovery import is_unreferenced
 from asgi_mpclean._cpython.queues import (
     dumps,
     free_slots,
@@ -14,7 +16,9 @@ from asgi_mpclean._cpython.queues import (
     read_lock,
     readable_fd,
 )
-from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe
+from asgi_mpclean._items.delivery import OVERHEAD_BYTES
+from asgi_mpclean._items.pipe import AT_ONCE_BYTES, PipeReader, bytes_in_pipe
+from asgi_mpclean._report import READ_AHEAD_BYTES
 
 if TYPE_CHECKING:
     from asgi_mpclean._items.delivery import Sink
@@ -45,6 +49,7 @@ class QueueDrain:
         self._delivery = delivery
         self._reader: PipeReader | None = None
         self._held: Any | None = None  # the readers' lock, while we hold it
+        self._uncounted_bytes = 0  # of the frame that has been read in part
 
     def fileno(self) -> int | None:
         """Return the descriptor that is readable when there is something to read."""
@@ -70,13 +75,28 @@ class QueueDrain:
         """Whether nothing tells any more where a frame begins."""
         return self._reader is not None and self._reader.corrupt
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing more is read until `on_item` has taken what was read."""
+        full = self._delivery.waiting_bytes >= READ_AHEAD_BYTES
+        return full and not self.is_torn and self.has_more()
+
+    def has_more(self) -> bool:
+        """Tell whether anything is there to be read."""
+        if has_readable_pipes():
+            return self.bytes_ready() > 0
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            return not self.queue.empty()
+        return False
+
     def take_lock(self, seconds: float) -> bool:
         """Take the readers' lock, if it can be had within `seconds`; tells whether it is held."""
         if self._held is not None:
             return True
         lock = read_lock(self.queue)
         if lock is None:
-            return True
+            # Of a queue that is gone but for its feeder, the others still have the lock.
+            return not is_unreferenced(self.queue)
         taken = lock.acquire(timeout=seconds) if seconds else lock.acquire(block=False)
         self._held = lock if taken else None
         return bool(taken)
@@ -104,52 +124,76 @@ class QueueDrain:
         """Wait a moment for the rest of a frame that somebody is writing; it may have no end."""
         until = time.monotonic() + STALLED_SECONDS
         while self.is_torn and time.monotonic() < until:
-            if not self.read():
+            if not self.read(rest=True):
                 time.sleep(PIPE_TICK_SECONDS)
 
     def read_without_lock(self) -> bool:
         """Be ready to read past a lock that its holder will not give back; tells whether it can."""
-        self._reader = self._reader or PipeReader(self.fileno)
-        return self._reader.read_without_lock()
+        return self._make_reader().read_without_lock()
 
-    def read(self) -> bool:
-        """Read what is there; tells whether anything was, be it a part of a frame."""
-        if not has_readable_pipes():
-            moved = self._read_publicly()
-        else:
-            reader = self._reader = self._reader or PipeReader(self.fileno)
-            before = reader.received
-            frames = reader.read()
-            moved = reader.received > before
-            if frames:
-                self.free_slots(len(frames))
-                if self.ignore_sentinels:
-                    frames = [frame for frame in frames if frame != NONE_FRAME]
-                self._delivery.add_frames(frames)
+    def _make_reader(self) -> PipeReader:
+        if self._reader is None:
+            self._reader = PipeReader(self.fileno, skips=self._delivery.discards)
+        return self._reader
+
+    def read(self, *, rest: bool = False) -> bool:
+        """Read what is there, as long as there is room for it.
+
+        Args:
+            rest: Read no more than the frame that has begun.
+
+        Returns:
+            Whether anything was there, be it a part of a frame.
+        """
+        room = 0 if rest else max(READ_AHEAD_BYTES - self._delivery.waiting_bytes, 0)
+        moved = self._read_raw(room) if has_readable_pipes() else self._read_publicly(room)
         self.moves += moved
         return moved
 
-    def _read_publicly(self) -> bool:
+    def _read_raw(self, room: int) -> bool:
+        reader = self._make_reader()
+        before = reader.received
+        frames = reader.read(room)
+        self._uncounted_bytes += reader.received - before
+        if frames:
+            self.free_slots(len(frames))
+            if self.ignore_sentinels:
+                frames = [frame for frame in frames if frame != NONE_FRAME]
+            size = self._uncounted_bytes + OVERHEAD_BYTES * len(frames)
+            self._delivery.add_frames(frames, size)
+            self._uncounted_bytes = 0
+        return reader.received > before
+
+    def _read_publicly(self, room: int) -> bool:
         """Read by `get`: slower, and a torn frame blocks it; where there is nothing else."""
         items: list[Any] = []
+        room, size = min(room, AT_ONCE_BYTES), 0
         gone = (stdlib_queue.Empty, OSError, ValueError, EOFError, AttributeError)
         with contextlib.suppress(*gone):
-            while not self.queue.empty():
+            while size < room and not self.queue.empty():
                 items.append(
                     self.queue.get_nowait()
                     if hasattr(self.queue, "get_nowait")
                     else self.queue.get()
                 )
+                size += sys.getsizeof(items[-1], OVERHEAD_BYTES)
         moved = bool(items)
         if self.ignore_sentinels:
             items = [item for item in items if item is not None]
-        self._delivery.add_items(items)
+        self._delivery.add_read_items(items, size)
         return moved
 
-    def drop_torn_frame(self) -> bool:
-        """Forget a frame whose writer is dead; tells whether an item is lost with it."""
+    def drop_torn_frame(self, *, has_readers: bool = False) -> bool:
+        """Forget a frame whose writer is dead; tells whether an item is lost with it.
+
+        Args:
+            has_readers: Somebody else may read on. The lock is not given back, as by any reader
+                whose writer has died: what comes next may be the rest of the frame.
+        """
         if self._reader is None or not self._reader.drop_torn_frame():
             return False
+        if has_readers:
+            self._held = None
         return not self._reader.corrupt
 
     def free_slots(self, count: int) -> None:

@@ -32,7 +32,7 @@ from asgi_mpclean._items.delivery import Sink
 from .base import STOP, Kind
 from .drain import NONE_FRAME
 from .group import GroupCloser
-from .queue import QueueCloser
+from .queue import QueueCloser, is_abandoned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,7 +87,7 @@ class PoolCloser(GroupCloser, Sink):
         """Return the descriptor that is readable when there are jobs that nobody has begun."""
         return None if self._jobs is None else self._jobs.fileno()
 
-    def add_frames(self, frames: Sequence[bytes]) -> None:
+    def add_frames(self, frames: Sequence[bytes], _size: int = 0) -> None:
         """Cancel pickled jobs."""
         self.add_items([None if frame == NONE_FRAME else frame for frame in frames])
 
@@ -131,7 +131,7 @@ class PoolCloser(GroupCloser, Sink):
         if started_elsewhere(self.resource):
             self.force()
             return
-        free_pool(self.resource)
+        free_pool(self.resource, is_abandoned)
         self.force()
         error = concurrent.futures.CancelledError(CANCELLED)
         if not self.quietly:

@@ -6,6 +6,7 @@ on its way into the pipe; the backlog, which the feeder had not begun with.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from asgi_mpclean._cpython.queues import (
     backlog_size,
     close_pipe,
     close_queue,
+    drop_puts,
     feeder,
     feeder_is_idle,
     force_write_lock,
@@ -24,12 +26,12 @@ from asgi_mpclean._cpython.queues import (
     leave_feeder,
     never_put,
     readable_fd,
-    seal_queue,
     take_backlog,
     wake_joiners,
 )
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of
 from asgi_mpclean._items.delivery import Delivery
+from asgi_mpclean._items.holders import is_held_elsewhere
 from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
 
 from .base import ITEMS, Kind, always
@@ -42,15 +44,20 @@ from .drain import (
 )
 
 if TYPE_CHECKING:
-    import threading
-
     from asgi_mpclean._items.delivery import Sink
     from asgi_mpclean._report import ResourceReport
 
     from .base import Context, Entry
 
+logger = logging.getLogger("asgi_mpclean")
+
 # How long (seconds) the lock of a dead writer may stand before it is broken.
 ABANDONED_SECONDS = 0.3
+# How long (seconds) who holds the readers' lock may take for one item: it is a slow reader, and not
+# a dead one whose pipe somebody else has inherited.
+READING_SECONDS = 0.5
+# How often (seconds) it is looked whether such a reader has taken something.
+TURN_SECONDS = 0.02
 
 
 class QueueCloser:
@@ -83,6 +90,7 @@ class QueueCloser:
         # Others fill it and we read it: to read it while they end keeps them from blocking.
         self.is_filled_by_others = never_put(queue)
         self.is_left_to_workers = False  # They have been asked to work it off.
+        self.carries_log = False  # It is left to who reads it, until all else is done.
         # For who waits for the workers: when they last wrote something here, and what becomes
         # readable when they do.
         self.last_output = 0.0
@@ -90,6 +98,7 @@ class QueueCloser:
         self._drain = QueueDrain(queue, delivery)
         self._backlog: list[Any] = []
         self._full = 0, 0.0  # the bytes of a queue that has been full, since when
+        self._was_held_back = False  # It has been written to faster than it is delivered.
 
     # Before and while the workers end ----------------------------------------------------------
 
@@ -99,7 +108,7 @@ class QueueCloser:
 
     def take_backlog(self) -> None:
         """Take what the feeder has not begun to send; a copy's belongs to its other users."""
-        if self.owned and not self.is_left_to_workers:
+        if self.owned and not self.is_left_to_workers and not self.carries_log:
             self._backlog += self._take_backlog()
 
     def _take_backlog(self) -> list[Any]:
@@ -120,7 +129,7 @@ class QueueCloser:
         Args:
             wait: Seconds to wait for a reader that is just taking something.
         """
-        if not self.owned or self.is_left_to_workers:
+        if not self.owned or self.is_left_to_workers or self.carries_log:
             return False
         drain = self._drain
         if not drain.take_lock(wait if wait > 0 and drain.bytes_ready() else 0.0):
@@ -135,12 +144,17 @@ class QueueCloser:
     def make_room(self) -> None:
         """Read what is there if that may keep a worker from ending, and note how it went."""
         self.awaited = None
-        if self.is_left_to_workers:
+        if self.is_left_to_workers or self.carries_log:
             return
         ready = self._drain.bytes_ready() if self.owned else 0
         if self.is_filled_by_others or ready >= NEARLY_FULL_BYTES:
+            if self._drain.is_held_back:
+                self._was_held_back = True
+                self.delivery.make_room()
             if self.read_some():
-                self.last_output = time.monotonic()
+                # To wait for more from one who may never stop would only fill the memory.
+                if not self._was_held_back:
+                    self.last_output = time.monotonic()
             elif self.owned and self._drain.bytes_ready():
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
@@ -165,6 +179,18 @@ class QueueCloser:
     def leave(self) -> None:
         """Read no more, and leave the rest to the others that use it."""
         self._drain.end()
+
+    def left_to_read(self) -> tuple[int, int]:
+        """Return how many items the feeder has to send, and how many bytes are in the pipe."""
+        unsent = backlog_size(self.queue) + (feeder_is_idle(self.queue, 0.0) is False)
+        return unsent, self._drain.bytes_ready()
+
+    def is_being_read(self) -> bool:
+        """Tell whether somebody holds the readers' lock, as who waits for an item does."""
+        taken = self._drain.take_lock(0.0)
+        if taken:
+            self._drain.give_lock()
+        return not taken
 
     # When the workers have ended ---------------------------------------------------------------
 
@@ -199,16 +225,20 @@ class QueueCloser:
         self._drain.give_lock()
         if not idle or (moved and not users_ended) or self._drain.is_corrupt:
             return False
+        if (moved or self._drain.is_held_back) and self._drain.has_more():
+            return False
         self._deliver_backlog()
         return True
 
     def _finish_moving(self, until: float, *, users_ended: bool) -> None:
         drain = self._drain
         try:
-            if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))) or (
-                self._readers_are_gone(until, users_ended=users_ended) and drain.read_without_lock()
-            ):
+            if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))):
                 self._read_until_idle(until, users_ended=users_ended)
+            elif self._is_ours_alone(until) and drain.read_without_lock():
+                self._read_until_idle(until, users_ended=True)
+            elif self._wait_for_turn(until):
+                self._read_until_idle(until, users_ended=False)
             elif drain.bytes_ready():
                 self.report.dropped += self._items_left()
         finally:
@@ -227,22 +257,30 @@ class QueueCloser:
     def _items_left(self) -> int:
         return max((items_in_flight(self.queue) or 0) - self._drain.unfreed, 0)
 
-    def _readers_are_gone(self, until: float, *, users_ended: bool) -> bool:
-        """Wait for who holds the readers' lock, and tell whether nobody does any more."""
+    def _is_ours_alone(self, until: float) -> bool:
+        """Tell whether no other process and no other thread uses the queue; one may just be ending.
+
+        The children of multiprocessing are not all: they have children, and there is `os.fork`.
+        """
         fd = self.fileno()
-        if fd is None:
+        if fd is None or id(self.queue) in threads_in_get():
             return False
-        read_here = id(self.queue) in threads_in_get()
-        if users_ended and not read_here:
-            return True
-        left, still_until = bytes_in_pipe(fd), time.monotonic() + STALLED_SECONDS
-        while left and time.monotonic() < min(until, still_until):
+        until = min(until, time.monotonic() + STALLED_SECONDS)
+        while (held := is_held_elsewhere(fd)) and time.monotonic() < until:
             self._pause()
-            before, left = left, bytes_in_pipe(fd)
+        return not held  # Where nothing tells, those known to multiprocessing have ended.
+
+    def _wait_for_turn(self, until: float) -> bool:
+        """Wait for the readers' lock as long as its holder takes something; says if it is had."""
+        left, moved_at = self._drain.bytes_ready(), time.monotonic()
+        while left and time.monotonic() < min(until, moved_at + READING_SECONDS):
+            self.delivery.flush()
+            if self._drain.take_lock(TURN_SECONDS):
+                return True
+            before, left = left, self._drain.bytes_ready()
             if left != before:
-                still_until = time.monotonic() + STALLED_SECONDS
-        # A reader that waits at an empty pipe is alive and well, and there is nothing to read.
-        return bool(left) and not read_here
+                moved_at = time.monotonic()
+        return False
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
@@ -252,24 +290,41 @@ class QueueCloser:
             # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
             idle = feeder_is_idle(self.queue, STALLED_SECONDS)
             progress = drain.read()
-            if idle and not drain.is_torn and (users_ended or not progress):
-                break
             now = time.monotonic()
             if now >= until:
                 break
-            if progress:
+            if drain.is_held_back:
+                self.delivery.make_room()
+                still_since = now
+                self._pause()
+            elif (
+                idle
+                and not drain.is_torn
+                and not (progress and (not users_ended or drain.has_more()))
+            ):
+                break
+            elif progress:
                 still_since = now
             elif idle is not False and now - still_since >= STALLED_SECONDS:
                 break
             elif users_ended and now - still_since >= abandoned:
-                self.report.dropped += drain.drop_torn_frame()
-                force_write_lock(self.queue)
+                users_ended = self._is_ours_alone(until)
+                if users_ended:
+                    self.report.dropped += drain.drop_torn_frame()
+                    force_write_lock(self.queue)
                 still_since = now
             else:
                 self._pause()
-        self.report.dropped += drain.drop_torn_frame()
-        if idle is False and not drain.is_corrupt:
-            self.report.dropped += 1  # It stays in the hand of a feeder that nothing frees.
+        self._count_rest(in_hand=idle is False, users_ended=users_ended)
+
+    def _count_rest(self, *, in_hand: bool, users_ended: bool) -> None:
+        """Count what cannot be read any more, in the pipe and in the hand of the feeder."""
+        drain = self._drain
+        more = drain.has_more() and not drain.is_corrupt
+        lost = int(drain.drop_torn_frame(has_readers=not users_ended))
+        if in_hand and not drain.is_corrupt:
+            lost += 1  # It stays in the hand of a feeder that nothing frees.
+        self.report.dropped += max(self._items_left(), lost + 1) if more else lost
 
     def _pause(self) -> None:
         self.delivery.flush()
@@ -305,23 +360,41 @@ class QueueCloser:
         if self.owned:
             wake_joiners(self.queue)
 
+    def leave_open(self, *, is_read: bool) -> None:
+        """Let the app go on putting into it, as nobody can know that it will not.
+
+        Args:
+            is_read: A thread of this process reads it; otherwise what is put may never be sent.
+        """
+        self._drain.end()
+        self.report.outcome = "already closed" if self.was_closed else "left open"
+        if not is_read:
+            leave_feeder(self.queue, forget=False)
+
     def close(self) -> None:
         """Close the queue; its feeder is told to end and not waited for."""
         close_queue(self.queue, STALLED_SECONDS)
 
-    def close_for_exit(self, readers: list[threading.Thread]) -> None:
+    def close_for_exit(self) -> None:
         """Do what closing has to do when descriptors end with the process.
 
-        Args:
-            readers: The threads of this process that wait in the queue's `get`.
+        Threads of the app may still use the queue: it is not closed under them.
         """
-        if any(not thread.daemon for thread in readers):
-            # It would keep the process from ending; closing the last writer ends its `get`.
-            close_pipe(self.queue, only_writer=True)
-        elif self.was_closed:
+        if self.was_closed:
             self.close()  # The app may wait for the feeder, whose sentinel was in the backlog.
-        elif not readers and not self.is_filled_by_others:
-            seal_queue(self.queue)
+
+    def refuse_puts(self) -> None:
+        """Let `put` drop what it is given, and warn once, if the app has not closed the queue."""
+        if self.report.registered and not self.was_closed:
+            what = self.report.kind, self.report.name
+            note = "%s %s: what is put after its clean-up is dropped"
+            drop_puts(self.queue, lambda: logger.warning(note, *what))
+
+
+def is_abandoned(queue: Any) -> bool:
+    """Tell whether no other process has a queue, as far as the system tells."""
+    fd = readable_fd(queue)
+    return fd is None or not is_held_elsewhere(fd)
 
 
 def _remaining(until: float) -> float:

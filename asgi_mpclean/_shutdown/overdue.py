@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asgi_mpclean._report import CleanupReport, ResourceReport
 
     from .state import Registered
+    from .triggers import Publish
 
 
 def help_on(waits: Sequence[Waiting], request: Request) -> CleanupReport:
@@ -47,12 +48,12 @@ def help_on(waits: Sequence[Waiting], request: Request) -> CleanupReport:
     return clean_up(request, functools.partial(_help, waits))
 
 
-def _help(waits: Sequence[Waiting], request: Request) -> CleanupReport:
+def _help(waits: Sequence[Waiting], request: Request, publish: Publish) -> CleanupReport:
     found = [_awaited(waiting) for waiting in waits]
     if None in found:
-        return run_plan(request)
+        return run_plan(request, publish)
     # Code of the app runs on, whatever comes after its shutdown.
-    return _end(found, request._replace(discover=False, going_away=False))
+    return _end(found, request._replace(discover=False, going_away=False), publish)
 
 
 def free_who_waits_for_pools() -> None:
@@ -67,13 +68,14 @@ def free_who_waits_for_pools() -> None:
 before_threads_are_joined(free_who_waits_for_pools)
 
 
-def _end(resources: Iterable[Any], request: Request) -> CleanupReport:
+def _end(resources: Iterable[Any], request: Request, publish: Publish) -> CleanupReport:
     entries = {id(resource): _entry(resource) for resource in resources}.values()
     others = [entry for entry in entries if entry.kind is not PROCESS]
     report = _end_workers([entry for entry in entries if entry.kind is PROCESS], request)
     if others:
         report.resources += Plan(others, request).run().resources
     report.seconds = time.monotonic() - request.start
+    publish(report)
     return report
 
 

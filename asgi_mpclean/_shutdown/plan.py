@@ -2,6 +2,7 @@
 
     take the backlogs -> ask the workers -> read while they end -> terminate -> kill
     -> read what is left -> unlink, while it is delivered -> close -> report
+    -> all of this for the queues that carry log records
 
 It runs in the thread that triggered it, which may be the main thread inside a signal handler: it
 takes no lock without a limit, and calls no code of the user itself.
@@ -24,6 +25,9 @@ from asgi_mpclean._resources.queue import QueueCloser
 
 from .closers import Closers
 from .discovery import children, discover, discover_children, name_unregistered
+from .logs import LogQueues
+from .request import BY_CALL
+from .waking import Waiting, wake_readers
 from .workers import WorkersEnd
 
 if TYPE_CHECKING:
@@ -59,6 +63,7 @@ class Plan:
         self._margin = min(0.05 * request.timeout, 0.1)
         self._closers = Closers(request)
         self._workers = WorkersEnd(self._closers, request.timeout, discover=request.discover)
+        self._logs = LogQueues(self._closers)
         if request.insists:
             self.hurry()
         for entry in entries:
@@ -70,9 +75,24 @@ class Plan:
         """Give the workers less time from now on; from another thread or a signal handler."""
         self._workers.hurry()
 
+    @property
+    def report(self) -> CleanupReport:
+        """What was done so far."""
+        return self._closers.report
+
     def run(self) -> CleanupReport:
-        """Do it; returns what was done."""
-        for step in self._steps():
+        """Do it, all but the queues that carry log records; returns what was done."""
+        self._take(self._steps())
+        return self.report
+
+    def end_logs(self) -> None:
+        """End the queues that carry log records, after the last one about this clean-up."""
+        if self._logs:
+            self._take([self._end_logs])
+            self._closers.runner.abandon()
+
+    def _take(self, steps: Iterable[Callable[[], None]]) -> None:
+        for step in steps:
             try:
                 step()
             except Exception:  # noqa: PERF203 - one that goes wrong does not stop the rest
@@ -80,12 +100,12 @@ class Plan:
         report = self._closers.report
         report.seconds = time.monotonic() - self._closers.start
         report.deadline_passed = report.seconds > self._request.timeout
-        return report
 
     def _steps(self) -> Iterator[Callable[[], None]]:
         discovers = self._request.discover
         if discovers:
             yield self._discover
+        yield self._find_logs
         if self._closers.workers or self._closers.others or discovers:
             yield self._workers.ask
             yield self._workers.wait
@@ -103,9 +123,19 @@ class Plan:
         self._workers.look()
         discover_children(self._closers)
 
+    def _find_logs(self) -> None:
+        self._logs.find()
+        self._workers.spared = self._logs.listeners
+
+    @property
+    def _queues(self) -> list[QueueCloser]:
+        return self._logs.without(self._closers.queues)
+
     def _empty_queues(self) -> None:
         closers = self._closers
-        users_ended = not any(process.is_alive() for process in children(closers))
+        readers_of_logs = {id(worker.process) for worker in self._logs.listeners}
+        living = [child for child in children(closers) if child.is_alive()]
+        users_ended = all(id(child) in readers_of_logs for child in living)
         until = closers.deadline - self._margin
         closers.deliveries.hold()
         moving: list[QueueCloser] = []  # All are read, before any is waited for.
@@ -114,13 +144,14 @@ class Plan:
             if not queue.finish(None, users_ended=users_ended):
                 moving.append(queue)
 
-        closers.each(look, closers.queues)
+        closers.each(look, self._queues)
         closers.each(lambda queue: queue.finish(until, users_ended=users_ended), moving)
         closers.deliveries.release()
         closers.each(lambda other: other.finish(), closers.others)
 
     def _unlink(self) -> None:
         names: list[str] = []
+        # Those of queues that stay open are in use by who has them, with a name or without.
         for report, own in self._closers.semaphores:
             claimed = self._closers.snapshot.claim(own)
             report.semaphores += len(claimed)
@@ -132,8 +163,9 @@ class Plan:
         for lender in closers.lenders:
             lender.delivery.flush()
         closers.runner.wait(closers.deadline - self._margin / 2)
-        closers.runner.abandon()
-        closers.each(lambda queue: queue.delivery.end(), closers.queues)
+        if not self._logs:
+            closers.runner.abandon()
+        closers.each(lambda queue: queue.delivery.end(), self._queues)
         name_unregistered(closers)
         closers.each(lambda other: other.end(), closers.others)
         closers.each(closers.end_lending, closers.lenders)
@@ -145,27 +177,49 @@ class Plan:
         unlink_semaphores(names)
 
     def _close(self) -> None:
-        closers = self._closers
+        closers, queues = self._closers, self._queues
         for closer in closers.others:
             note_cleaned(closer.resource)
             closers.note_end(closer.report)
-        closers.each(self._release, closers.queues)
-        if self._request.going_away:
-            readers = threads_in_get()
-            closers.each(
-                lambda queue: queue.close_for_exit(readers.get(id(queue.queue), [])), closers.queues
-            )
-        elif len(closers.queues) <= FEEDERS_AT_ONCE or not self._close_in_background():
-            closers.each(QueueCloser.close, closers.queues)
+        closers.each(self._release, queues)
+        going_away = self._request.going_away
+        if self._request.trigger not in BY_CALL:
+            queues = self._spare_threads(queues)
+        if going_away:
+            closers.each(QueueCloser.close_for_exit, queues)
+        elif len(queues) <= FEEDERS_AT_ONCE or not self._close_in_background(queues):
+            closers.each(QueueCloser.close, queues)
+
+    def _spare_threads(self, queues: list[QueueCloser]) -> list[QueueCloser]:
+        """See to it that no thread of the app gets an exception, as it has nothing to catch it.
+
+        Returns:
+            The queues that no thread waits in.
+        """
+        readers, going_away = threads_in_get(), self._request.going_away
+        waiting = [Waiting(q, threads) for q in queues if (threads := readers.get(id(q.queue)))]
+        wake_readers(waiting, going_away=going_away)
+        self._closers.each(QueueCloser.refuse_puts, queues)
+        return [queue for queue in queues if id(queue.queue) not in readers]
+
+    def _end_logs(self) -> None:
+        closers, going_away = self._closers, self._request.going_away
+        self._logs.end(closers.deadline - self._margin)
+        for queue in self._logs.queues:
+            if going_away:
+                self._release(queue)
+            else:
+                queue.leave_open(is_read=self._logs.is_read_here(queue))
+                closers.note_end(queue.report)
 
     def _release(self, queue: QueueCloser) -> None:
         note_cleaned(queue.queue)
         queue.release(going_away=self._request.going_away)
         self._closers.note_end(queue.report)
 
-    def _close_in_background(self) -> bool:
+    def _close_in_background(self, queues: list[QueueCloser]) -> bool:
         try:
-            _thread.start_new_thread(_close_one_by_one, (self._closers.queues,))
+            _thread.start_new_thread(_close_one_by_one, (queues,))
         except RuntimeError:  # The interpreter is ending.
             return False
         return True

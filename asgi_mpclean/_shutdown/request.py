@@ -10,6 +10,9 @@ from .state import STATE
 if TYPE_CHECKING:
     from .state import OnReport, Policy, Registered
 
+# The triggers of a clean-up that the app itself has called for.
+BY_CALL = ("clean()", "register()")
+
 
 class Request(NamedTuple):
     """A clean-up that is asked for.

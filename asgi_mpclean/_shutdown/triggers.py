@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
     from .state import OnReport, Registered
 
+    Publish = Callable[[CleanupReport], object]
+    Run = Callable[[Request, Publish], CleanupReport]
+
 logger = logging.getLogger("asgi_mpclean")
 
 # The time (seconds) that logging and `on_report` may take once everything is done.
@@ -127,14 +130,12 @@ def keep_until_exit() -> None:
         STATE.kept[:] = find_unregistered()
 
 
-def clean_up(
-    request: Request, run: Callable[[Request], CleanupReport] | None = None
-) -> CleanupReport:
+def clean_up(request: Request, run: Run | None = None) -> CleanupReport:
     """Clean up, unless another thread is at it: then wait for it first.
 
     Args:
         request: What is asked for.
-        run: Does it in a way of its own.
+        run: Does it in a way of its own, and publishes the report by the function it is given.
 
     Returns:
         What was done; nothing, where a clean-up is under way below this call.
@@ -156,18 +157,13 @@ def clean_up(
             STATE.threads.discard(thread)
 
 
-def _clean_up_in_turn(request: Request, run: Callable[[Request], CleanupReport]) -> CleanupReport:
+def _clean_up_in_turn(request: Request, run: Run) -> CleanupReport:
     if not _take_slot(request.start + request.timeout):
         seconds = time.monotonic() - request.start
         return CleanupReport(request.trigger, request.timeout, seconds)
     try:
-        report = run(request)
+        report = run(request, functools.partial(_publish, request))
         trace("report", report)
-        if report.resources or report.semaphores:
-            STATE.reported = True
-            _publish(report, request)
-        elif request.report_nothing:
-            _call(request.on_report, report)
         return report
     finally:
         STATE.slot.release()
@@ -184,11 +180,21 @@ def _take_slot(until: float) -> bool:
     return True
 
 
-def run_plan(request: Request) -> CleanupReport:
-    """Clean up what is asked for; for `clean_up`, which sees to it that only one does."""
+def run_plan(request: Request, publish: Publish) -> CleanupReport:
+    """Clean up what is asked for; for `clean_up`, which sees to it that only one does.
+
+    Args:
+        request: What is asked for.
+        publish: Logs and reports what was done, before the queues of logs are ended.
+
+    Returns:
+        What was done.
+    """
     registries: list[Registered] = list(STATE.registries)
     if request.executors_alone:
-        return _end_executors(request, registries)
+        report = _end_executors(request, registries)
+        publish(report)
+        return report
     if request.registries is not None and not request.discover:
         registries = list(request.registries)
     entries: list[Entry] = []
@@ -198,12 +204,15 @@ def run_plan(request: Request) -> CleanupReport:
         refuse_starts(time.monotonic() + STARTING_SECONDS)
     try:
         STATE.running = plan = Plan(entries, request)
-        return plan.run()
+        report = plan.run()
     finally:
         STATE.running = None
         for registry in registries:
             registry.end_shutdown()
         guard.leave()
+    publish(report)
+    plan.end_logs()
+    return report
 
 
 def _end_executors(request: Request, registries: list[Registered]) -> CleanupReport:
@@ -221,7 +230,12 @@ def _end_executors(request: Request, registries: list[Registered]) -> CleanupRep
         STATE.running = None
 
 
-def _publish(report: CleanupReport, request: Request) -> None:
+def _publish(request: Request, report: CleanupReport) -> None:
+    if not (report.resources or report.semaphores):
+        if request.report_nothing:
+            _call(request.on_report, report)
+        return
+    STATE.reported = True
     if request.in_handler:
         # The frame below may hold the lock of a logging handler.
         _call(log, report)

@@ -42,6 +42,7 @@ class WorkersEnd:
         # From when on the workers get how many seconds.
         self._time = closers.start, timeout
         self._busy: list[Closer] = []
+        self.spared: list[WorkerCloser] = []  # Somebody else ends them.
 
     def hurry(self) -> None:
         """Give the workers less time from now on; from another thread or a signal handler."""
@@ -88,9 +89,12 @@ class WorkersEnd:
         for queue in closers.queues:
             queue.is_left_to_workers = False
         with look.shared():
-            closers.each(WorkerCloser.give_up, closers.workers)
-        for worker in closers.workers:
+            closers.each(WorkerCloser.give_up, self._own_workers())
+        for worker in self._own_workers():
             closers.note_end(worker.report)
+
+    def _own_workers(self) -> list[WorkerCloser]:
+        return [worker for worker in self._closers.workers if worker not in self.spared]
 
     def _escalate(
         self, workers: list[WorkerCloser], start: float, last_output: float, timeout: float
@@ -125,11 +129,12 @@ class WorkersEnd:
             else:
                 closers.note_end(worker.report)
 
-        good = closers.each(look_at, closers.workers)
-        for worker in closers.workers:
+        own = self._own_workers()
+        good = closers.each(look_at, own)
+        for worker in own:
             if worker not in good:
                 worker.report.outcome = "failed"
-        closers.workers[:] = good
+                closers.workers.remove(worker)
         return living
 
     def _find_busy(self) -> list[Closer]:

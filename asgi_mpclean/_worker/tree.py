@@ -57,11 +57,12 @@ class Table:
         Args:
             pid: That of the worker. If it is somebody else's by now, there are none.
         """
-        if pid not in self._statuses or not self._is_below(pid, os.getpid()):
+        if pid not in self._statuses or not self.is_below(pid, os.getpid()):
             return {}
         return self._below(pid, self._statuses[pid].session)
 
-    def _is_below(self, pid: int, root: int) -> bool:
+    def is_below(self, pid: int, root: int) -> bool:
+        """Tell whether a process is another, or comes from it."""
         seen: set[int] = set()
         while pid != root and pid not in seen and pid in self._statuses:
             seen.add(pid)
@@ -110,6 +111,20 @@ def _children(pid: int) -> list[int]:
 def _is_ended_with(pid: int, status: Status, session: int) -> bool:
     """Tell whether a process ends with the worker that it comes from, by whose session that has."""
     return status.session == session and TRACKER not in read(pid, "cmdline")
+
+
+def may_have_inherited(pid: int) -> bool:
+    """Tell whether a process may have descriptors of ours: it comes from us, or from our session.
+
+    Args:
+        pid: That of any process but a zombie, which has none.
+    """
+    status, own = status_of(pid), status_of(os.getpid())
+    if status is None or status.ended:
+        return False
+    if own is not None and own.session == status.session:
+        return True
+    return Table().is_below(pid, os.getpid())
 
 
 def of_fork_server(pid: int | None) -> dict[Identity, None]:
