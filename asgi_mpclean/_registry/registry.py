@@ -160,9 +160,9 @@ class Registry(PerProcess):
         """Let go of what has ended and nobody else refers to: a script may register for ever."""
         if len(self._entries) < self._prune_at:
             return
-        for key in list(self._entries):
-            if self._entries[key].kind.is_spent(self._entries[key]):
-                del self._entries[key]
+        for key, entry in self._entries.copy().items():  # Other threads look as well.
+            if entry.kind.is_spent(entry):
+                self._entries.pop(key, None)
         self._prune_at = max(PRUNE_AT, 2 * len(self._entries))
 
     # For the shutdown ---------------------------------------------------------------------------
