@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 import time
 import types
+from multiprocessing.shared_memory import ShareableList
 from typing import Any
 
 import pytest
@@ -119,6 +120,17 @@ def test_a_worker_that_is_registered_is_not_found_once_more() -> None:
     assert ready.wait(20)
     report = registry.clean(discover=True)
     assert [(entry.name, entry.registered) for entry in report.resources] == [("w", True)]
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_the_block_of_a_list_is_found_once(registered: bool) -> None:
+    """The list has a `SharedMemory` inside, which is among the blocks that this process made."""
+    registry, memory = Registry(), ShareableList([1, 2])
+    if registered:
+        registry.register(memory)
+    report = registry.clean(discover=True)
+    assert [entry.outcome for entry in report.resources] == ["unlinked"]
+    assert [entry.registered for entry in report.resources] == [registered]
 
 
 def test_what_was_cleaned_is_not_found_again() -> None:

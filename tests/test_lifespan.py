@@ -144,6 +144,31 @@ def test_cancelled_it_cleans_up_all_the_same(app: Callable[[Driver], Any], backe
     assert driver.log[-1] == "cleaned"
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_of_the_app_that_are_all_busy_do_not_hold_up_the_clean_up(backend: str) -> None:
+    """As those of endpoints that wait in `queue.get()`: the clean-up is what ends their waiting."""
+    cleaned = threading.Event()
+    driver = Driver(on_report=lambda _: cleaned.set())
+    in_time: list[bool] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def main() -> None:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(driver.run, driver.wrap(app))
+                in_time.append(await anyio.to_thread.run_sync(cleaned.wait, 10))
+
+    anyio.run(main, backend=backend)
+    assert in_time == [True]
+    assert driver.log == ["startup.complete", "shutdown.complete"]
+
+
 def test_cancelled_again_while_cleaning_it_still_finishes() -> None:
     import asyncio  # noqa: PLC0415 - only here a task is cancelled the native way
 
