@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import importlib
 import multiprocessing
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
@@ -19,7 +20,7 @@ import pytest
 import workers
 from feeders import wait_until_taken
 
-from asgi_mpclean import Process, Registry
+from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.discovery import threads_in_get
@@ -44,6 +45,8 @@ ALL_NAMES = [
     for path, names in rows.items()
     for name in names.split()
 ]
+for _feature, path, _name in ALL_NAMES:  # The library looks only at what somebody has imported.
+    importlib.import_module(path.partition(":")[0])
 
 
 @pytest.mark.parametrize(("feature", "path", "name"), ALL_NAMES)
@@ -196,8 +199,9 @@ def test_without_frames_nobody_knows_that_the_app_waits(
 
 def test_without_a_feature_a_process_keeps_its_context() -> None:
     AVAILABLE.discard(Feature.CHILDREN)
+    registry = Registry()
     try:
-        process = Process(target=os.getpid, ctx=SPAWN)
+        process = registry.Process(target=os.getpid, ctx=SPAWN)
         assert is_child(process)
         process.start()
         process.join(20)
@@ -206,6 +210,7 @@ def test_without_a_feature_a_process_keeps_its_context() -> None:
         assert not is_child(process)
     finally:
         AVAILABLE.add(Feature.CHILDREN)
+        registry.clean()
 
 
 # The pipe without /proc -------------------------------------------------------------------------
