@@ -13,6 +13,7 @@ import pytest
 import asgi_mpclean
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.semaphores import Snapshot, unlink_semaphores
+from asgi_mpclean._registry.default import default_registry as DEFAULT_REGISTRY  # noqa: N812
 from asgi_mpclean._shutdown.state import STATE, Policy
 
 if TYPE_CHECKING:
@@ -92,12 +93,17 @@ def nothing_left() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in WATCHED}
     names = Snapshot().names
     yield
+    # Looked at first, so that the clean-up, which is for the next test, hides nothing of this one.
+    registered = list(DEFAULT_REGISTRY)
+    left = Snapshot().names - names
+    children = multiprocessing.active_children()
+    handlers_left = {number: signal.getsignal(number) for number in WATCHED}
     asgi_mpclean.clean()
     STATE.policy = Policy()
-    left = Snapshot().names - names
+    assert not registered, f"registered: {registered}"
     assert not left, f"semaphores left: {left}"
-    assert not multiprocessing.active_children()
-    assert {number: signal.getsignal(number) for number in WATCHED} == handlers
+    assert not children
+    assert handlers_left == handlers
 
 
 @pytest.fixture(params=["spawn", "forkserver", "fork"])

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import importlib
 import multiprocessing
-import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import sys

@@ -71,11 +71,12 @@ def test_a_step_that_fails_does_not_stop_the_rest(
 
 
 def test_only_when_asked() -> None:
-    queue = SPAWN.Queue()
-    assert Registry().clean().resources == []
+    queue, registry = SPAWN.Queue(), Registry()
+    assert registry.clean().resources == []
     queue.put(1)
     assert queue.get(timeout=10) == 1
-    asgi_mpclean.register(queue)
+    registry.register(queue)
+    assert registry.clean().semaphores == 3
 
 
 def test_what_other_registries_hold_is_cleaned_with_its_options() -> None:
@@ -183,3 +184,4 @@ def test_a_worker_that_imports_the_app_waits_until_its_results_are_read(method: 
     assert [results.get(timeout=10)[0] for _ in range(299)] == list(range(1, 300))
     worker.join(20)
     assert worker.exitcode == 0
+    asgi_mpclean.clean()

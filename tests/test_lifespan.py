@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-import asgi_mpclean
 from asgi_mpclean import MPCleanLifespan, Registry, attach, mpclean_lifespan
+from asgi_mpclean._registry.default import default_registry as DEFAULT  # noqa: N812
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 SPAWN = multiprocessing.get_context("spawn")
 BACKENDS = ["asyncio", "trio"]
-DEFAULT = asgi_mpclean.clean.__self__  # type: ignore[attr-defined]  # the default registry
 NOT_CALLABLE: Any = 42
 NOTHING: Any = None
 
@@ -304,7 +303,8 @@ def test_an_unregistered_queue_survives_a_test_client() -> None:
         pass
     mail.put(1)
     assert mail.get(timeout=10) == 1
-    asgi_mpclean.register(mail)
+    DEFAULT.register(mail)
+    assert DEFAULT.clean().closed == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

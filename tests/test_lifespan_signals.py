@@ -11,8 +11,8 @@ import pytest
 from driver import COMPLETE, Driver, run, well_behaved
 from starlette.applications import Starlette
 
-import asgi_mpclean
 from asgi_mpclean import mpclean_lifespan
+from asgi_mpclean._registry.default import default_registry as DEFAULT  # noqa: N812
 from asgi_mpclean._shutdown import state
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from asgi_mpclean import CleanupReport
 
 SPAWN = multiprocessing.get_context("spawn")
-DEFAULT = asgi_mpclean.clean.__self__  # type: ignore[attr-defined]  # the default registry
 
 
 @pytest.mark.parametrize("registers", ["", "in the lifespan's registry", "in the default one"])

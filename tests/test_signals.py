@@ -295,7 +295,7 @@ def test_disabled_a_process_is_pythons_own(disabled: str) -> None:
     body = """
     process = asgi_mpclean.Process(target=workers.say_how_it_lives, ctx=ctx)
     process.start(), process.join()
-    say("registered", process in asgi_mpclean.clean.__self__)
+    say("registered", process in asgi_mpclean.default_registry)
     """
     plain, ours = (
         Script(text, env={"ASGI_MPCLEAN_DISABLE": disabled}).end()

@@ -273,6 +273,7 @@ def test_a_process_of_the_default_context() -> None:
     process.start()
     process.join(30)
     assert process.exitcode == 0
+    asgi_mpclean.clean()
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def clean_everything(answer: Any) -> None:
     """Clean up in a child that has inherited everything and owns nothing."""
     import asgi_mpclean  # noqa: PLC0415 - in the child
 
-    before = len(asgi_mpclean.clean.__self__)  # type: ignore[attr-defined]
+    before = len(asgi_mpclean.default_registry)  # type: ignore[attr-defined]
     report = asgi_mpclean.clean(discover=True)
     answer.send((before, report.semaphores, report.delivered, report.dropped))
 

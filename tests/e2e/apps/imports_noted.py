@@ -86,7 +86,7 @@ def make(method: str, registered: bool, register: Callable[..., object]) -> None
         MADE.append(thing)
         if registered:
             register(thing, **options)
-    sys.meta_path.insert(0, Recorder())  # type: ignore[arg-type]  # It finds nothing.
+    sys.meta_path.insert(0, Recorder())
     with contextlib.suppress(ImportError):
         importlib.import_module("proof_that_this_is_noted")
 
