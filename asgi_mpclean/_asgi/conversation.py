@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .session import Session
-    from .wrapper import ASGIApp, Message, Receive, Scope, Send
+    from .types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("asgi_mpclean")
 

@@ -13,17 +13,13 @@ from .options import Options
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from asgi_mpclean._registry.registry import Registry
     from asgi_mpclean._report import CleanupReport
 
-    Message = MutableMapping[str, Any]
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # Litestar and Quart have narrower types.
+    from .types import ASGIApp, Receive, Scope, Send
 
 
 class MPCleanLifespan:
