@@ -25,11 +25,28 @@ from .options import check_callback, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from asgi_mpclean._report import CleanupReport
     from asgi_mpclean._resources.base import Kind
+    from asgi_mpclean._shutdown.state import Registered
 
-    from .registry import Registry
+    class Keeper(Registered, Protocol):
+        """What registering asks of a registry."""
+
+        @property
+        def is_shutting_down(self) -> bool:
+            """Whether a clean-up is under way."""
+
+        def find(self, resource: object) -> Entry | None:
+            """Return what is known of a resource."""
+
+        def keep(self, entry: Entry) -> None:
+            """Keep a new entry, or a changed one in the place of the old."""
+
+        def prune(self) -> None:
+            """Let go of what has ended."""
+
 
 # The time (seconds) that closing what came too late may take.
 DISCARD_SECONDS = 1.0
@@ -41,7 +58,7 @@ REGISTERED = re.compile(r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]")
 
 
 def register(
-    registry: Registry,
+    registry: Keeper,
     resource: Any,
     *,
     name: str | None,
@@ -80,7 +97,7 @@ def register(
         weakref.finalize(registry, guard.leave).atexit = False
 
 
-def clean(registries: tuple[Registry, ...], timeout: float, *, discover: bool) -> CleanupReport:
+def clean(registries: tuple[Registered, ...], timeout: float, *, discover: bool) -> CleanupReport:
     """Do what `Registry.clean` does."""
     check_timeout(timeout)
     return clean_up(Request.by_call(registries, timeout, discover=discover))

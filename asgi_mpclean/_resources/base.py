@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from asgi_mpclean._items.runner import Runner
     from asgi_mpclean._report import ResourceReport
 
-    from .worker import WorkerCloser
-
 NO_OPTIONS: frozenset[str] = frozenset()
 ITEMS = frozenset({"on_item"})
 STOP = frozenset({"stop"})
@@ -125,8 +123,8 @@ class Closer:
     def ask(self) -> None:
         """Ask what runs in it to end, together with the workers."""
 
-    def look(self) -> list[WorkerCloser]:
-        """Help it on; returns its worker processes that have not been returned before."""
+    def look(self) -> list[Any]:
+        """Help it on; returns a `WorkerCloser` for each worker not returned before."""
         return []
 
     def fileno(self) -> int | None:
