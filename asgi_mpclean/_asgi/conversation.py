@@ -40,6 +40,9 @@ class Stage(enum.Enum):
 # What a message between the two makes of a stage; any other message changes nothing.
 TRANSITIONS = {
     (Stage.NEW, "lifespan.startup"): Stage.STARTING,
+    # Of an app that speaks before it has listened.
+    (Stage.NEW, "lifespan.startup.complete"): Stage.STARTED,
+    (Stage.NEW, "lifespan.startup.failed"): Stage.FAILED,
     (Stage.STARTING, "lifespan.startup.complete"): Stage.STARTED,
     (Stage.STARTING, "lifespan.startup.failed"): Stage.FAILED,
     (Stage.STOPPED_EARLY, "lifespan.startup.complete"): Stage.STARTED,
