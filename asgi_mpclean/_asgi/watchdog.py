@@ -1,8 +1,8 @@
-"""Helping an app whose own shutdown waits for what will not end by itself.
+"""Helping an app whose own shutdown waits for something that will not end by itself.
 
 `worker.join()` after a `put(None)`, in a lifespan's own shutdown, waits for ever where the worker
-is blocked on a full pipe, or ignores what it was told; so may leaving the block of a `with Pool()`
-after a CTRL-C. A clean-up that begins when the app has shut down comes too late there.
+is blocked on a full pipe, or ignores the sentinel; so may leaving the block of a `with Pool()`
+after a CTRL-C. A clean-up that begins after the app's shutdown would never begin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WATCHDOG_LOOK_SECONDS = 0.1
 class Watchdog:
     """Looks at the app from a thread of its own, and cleans up if it waits for too long.
 
-    What the app has asked to end gets as much of the time as what a clean-up asks.
+    A worker that the app has asked to end gets the same time as one asked by a clean-up.
 
     Args:
         timeout: Seconds that the app's waiting and the clean-up may take together.
@@ -42,7 +42,7 @@ class Watchdog:
             thread.start()
 
     def stop(self) -> None:
-        """Look no more: the app has shut down."""
+        """Stop looking, as the app has shut down."""
         self._stopped.set()
 
     def _watch(self) -> None:
