@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Raise RuntimeError if a clean-up is under way."""
 
 
-# Kept apart from the processes, which are pickled.
+# Not an attribute of the process, as that is pickled and a registry cannot be.
 _registries: weakref.WeakKeyDictionary[Process, weakref.ref[Registrar]]
 
 
@@ -89,13 +89,13 @@ class Process(ContextProcess):
         signals.prepare_process(sentinel, parent)
 
     def end_work(self) -> None:
-        """Have SIGTERM raise nothing any more."""
+        """From now on, have SIGTERM end the worker without an exception."""
         from asgi_mpclean._worker import signals  # noqa: PLC0415 - needed in the child only
 
         signals.raise_no_more()
 
     def end_child(self) -> None:
-        """Have the exit code of SIGTERM, if it came."""
+        """End with the exit code of SIGTERM, if that has come."""
         from asgi_mpclean._worker import signals  # noqa: PLC0415 - needed in the child only
 
         signals.end_process()

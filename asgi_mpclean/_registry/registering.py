@@ -48,9 +48,9 @@ if TYPE_CHECKING:
             """Let go of what has ended."""
 
 
-# The time (seconds) that closing what came too late may take.
+# The time (seconds) that closing a resource may take which was registered too late.
 DISCARD_SECONDS = 1.0
-# The folder of this package: its frames are not the user's.
+# The folder of this package, by which frames of the library are told from the user's.
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # `jobs = register(...)`, or `register(jobs)`.
 ASSIGNED = re.compile(r"^\s*([\w.]+)\s*(?::[^=]*)?=[^=]")
@@ -77,10 +77,10 @@ def register(
     known = registry.find(resource)
     if known is None:
         registry.prune()
-        # Noted now, as the end is where time counts.
+        # Looked up now, as it takes time that a clean-up may not have.
         semaphores = semaphore_names_of(resource) if kind is QUEUE else None
         known = Entry(resource, kind, "", semaphores=semaphores)
-    entry = Entry(  # A new one, as a clean-up may have begun with the one before.
+    entry = Entry(  # A new object, as a clean-up may already be using the old one.
         resource,
         kind,
         name or known.name or _default_name(resource, kind),
@@ -116,7 +116,7 @@ def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -
 
 
 def _default_name(resource: Any, kind: Kind) -> str:
-    """Return a process's own name, or else what and where the registering line says."""
+    """Return a process's own name, or the variable and the place in the line that registers."""
     if kind is PROCESS:
         return str(resource.name)
     frame = inspect.currentframe()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# So many entries are kept before the first look for some that have ended by themselves.
+# The number of entries at which the registry first looks for some that have ended by themselves.
 PRUNE_AT = 64
 
 
@@ -41,7 +41,7 @@ class Registry(PerProcess):
         STATE.registries.add(self)
 
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
-        """Be empty, as in a forked child, where all that is registered belongs to the parent."""
+        """Be empty: in a forked child, everything that is registered belongs to the parent."""
         self._entries: dict[int, Entry] = {}
         self._shutting_down = False
         self._prune_at = PRUNE_AT
@@ -157,7 +157,7 @@ class Registry(PerProcess):
         self._entries[id(entry.resource)] = entry
 
     def prune(self) -> None:
-        """Let go of what has ended and nobody else refers to: a script may register for ever."""
+        """Let go of entries that are spent, so that a script may go on registering for ever."""
         if len(self._entries) < self._prune_at:
             return
         for key, entry in self._entries.copy().items():  # Other threads look as well.
