@@ -1,4 +1,4 @@
-"""Finding what nobody registered, and what the app calls it."""
+"""Finding resources that nobody registered, and the variables that hold them."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from asgi_mpclean._worker import tree
 if TYPE_CHECKING:
     from .closers import Closers
 
-# What finds, apart from queues and processes, what nobody registered.
+# The functions that find unregistered resources, but for queues and processes.
 FINDERS = (pools_and_managers, live_executors, shared_memory_made_here)
 
 
 def find_unregistered() -> list[object]:
-    """Return what a clean-up would not discover any more, once the app has let go of it.
+    """Return the unregistered resources that cannot be found once the app has let go of them.
 
-    Of a queue that is garbage-collected nobody can read the items, nor count them; shared memory
-    then stays in the system, and nothing in the process tells its name.
+    The items of a queue that has been garbage-collected can be neither read nor counted. A block of
+    shared memory stays in the system, and nothing in the process knows its name.
     """
     return [*queues_made_here(), *(thing for find in FINDERS for thing in find())]
 
 
 def discover(closers: Closers) -> None:
-    """Add everything that this process made and nobody registered, but for its children."""
+    """Add all unregistered resources that this process made, except its child processes."""
     known = {id(entry.queue) for entry in closers.queues}
     for queue in queues_made_here():
         if id(queue) not in known and not belongs_to_executor(queue):
@@ -63,16 +63,16 @@ def discover_children(closers: Closers) -> None:
 
 
 def children(closers: Closers) -> list[Any]:
-    """Return the child processes, less those that serve others and are ended last."""
+    """Return the child processes, except the servers of managers, which are ended last."""
     servers = {id(other.process) for other in closers.others if isinstance(other, ManagerCloser)}
-    # Those whose fork server has died only seem to have ended.
+    # Workers whose fork server has died seem to have ended, and may be alive.
     found = [child for child in ended_children() if tree.of_fork_server(child.pid)]
     found += multiprocessing.active_children()
     return [child for child in found if is_child(child) and id(child) not in servers]
 
 
 def name_unregistered(closers: Closers) -> None:
-    """Let the queues that lost something be called by what the app calls them."""
+    """Name the queues that lost items after the variables of the app that hold them."""
     lossy = [q for q in closers.queues if q.report.dropped and not q.report.registered]
     names = global_names(queue.queue for queue in lossy)
     for queue in lossy:

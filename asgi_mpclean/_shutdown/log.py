@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("asgi_mpclean")
 
-# Where packages are installed. What one of them keeps in a queue of its own is not the app's.
+# Folders of installed packages: items in a queue that belongs to a package are not the app's.
 INSTALLED = ("site-packages", "dist-packages")
 
 

@@ -37,7 +37,7 @@ logger = logging.getLogger("asgi_mpclean")
 
 # The time (seconds) that the fork server may take to end, so that its files can be removed.
 FORK_SERVER_SECONDS = 0.2
-# So many feeders are ended at once; more would hold up the caller and are ended behind its back.
+# At most so many feeders are waited for; more would hold up the caller, and end in a thread.
 FEEDERS_AT_ONCE = 16
 
 
@@ -51,7 +51,7 @@ class Plan:
 
     def __init__(self, entries: Iterable[Entry], request: Request) -> None:
         self._request = request = request.begun()
-        # What cannot be delivered in time has to be counted in time.
+        # Counting the items that could not be delivered takes time as well.
         self._margin = min(0.05 * request.timeout, 0.1)
         self._closers = Closers(request)
         self._workers = WorkersEnd(self._closers, request.timeout, discover=request.discover)
@@ -102,7 +102,7 @@ class Plan:
         users_ended = not any(process.is_alive() for process in children(closers))
         until = closers.deadline - self._margin
         closers.deliveries.hold()
-        moving: list[QueueCloser] = []  # All are read, before any is waited for.
+        moving: list[QueueCloser] = []  # Each queue is read once before any of them is waited for.
 
         def look(queue: QueueCloser) -> None:
             if not queue.finish(None, users_ended=users_ended):

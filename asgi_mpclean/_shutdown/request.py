@@ -20,11 +20,11 @@ class Request(NamedTuple):
         registries: What to clean up; None for all.
         discover: Clean up all registries, and what nobody registered.
         going_away: The process ends next: its threads and descriptors end with it.
-        executors_alone: Leave all else registered.
+        executors_alone: Clean up executors, and leave everything else registered.
         on_report: Called with the report.
         report_nothing: Call `on_report` also if there was nothing to do.
-        in_handler: The frame below may hold any lock, as a signal handler has cut into it.
-        insists: Somebody insists that it be quick.
+        in_handler: A signal handler asks: the code that it interrupts may hold any lock.
+        insists: A second signal has come: the clean-up is to be quick.
         start: `time.monotonic()` when the clean-up was triggered; 0 before that.
     """
 
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     start: float = 0.0
 
     def begun(self) -> Request:
-        """Return this request with the time of now as its start, unless it has one."""
+        """Return this request with the present time as its start, unless it has one."""
         return self if self.start else self._replace(start=time.monotonic())
 
     @classmethod
@@ -82,7 +82,7 @@ class Request(NamedTuple):
 
         Args:
             policy: How to clean up.
-            alone: Threads of the app go on: they may still use the rest.
+            alone: Threads of the app are still running, and may use everything but the executors.
         """
         return cls(
             "exit",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.02
 # The last part of the time allowed is kept for reading, closing and unlinking.
 WORKERS_UNTIL = 0.92
-# The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
+# The time (seconds) that workers get after a second signal: gunicorn kills two seconds after it.
 INSISTED_SECONDS = 1.5
-# The time (seconds) that workers get for taking what they are just taking from a queue.
+# The time (seconds) that a worker gets to finish reading an item from a queue.
 TAKING_SECONDS = 0.2
 
 
@@ -41,7 +41,7 @@ class WorkersEnd:
     def __init__(self, closers: Closers, timeout: float, *, discover: bool) -> None:
         self._closers = closers
         self._discover = discover
-        # From when on the workers get how many seconds.
+        # The seconds that the workers get, and from when on.
         self._time = closers.start, timeout
         self._busy: list[Closer] = []
 
@@ -52,7 +52,7 @@ class WorkersEnd:
             self._time = now, INSISTED_SECONDS
 
     def ask(self) -> None:
-        """Ask the workers to stop; what they have not begun with is taken from their queues."""
+        """Ask the workers to stop, and take the jobs that they have not begun from their queues."""
         closers = self._closers
         asked = [(w, w.stop) for w in closers.workers if not w.check_end() and w.stop is not None]
         worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
@@ -138,4 +138,4 @@ class WorkersEnd:
         except (OSError, ValueError):  # A handle was closed behind our back.
             time.sleep(LOOK_SECONDS)
         if time.monotonic() - began < LOOK_SECONDS / 20:
-            time.sleep(LOOK_SECONDS / 20)  # What is ready and stays so must not make this spin.
+            time.sleep(LOOK_SECONDS / 20)  # A handle that stays ready must not make this spin.
