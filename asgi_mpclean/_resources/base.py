@@ -22,17 +22,17 @@ STOP = frozenset({"stop"})
 
 
 def never(_entry: Entry) -> bool:
-    """Tell that a resource is not spent, as nobody can know."""
+    """Return False: for this kind, nothing tells that a resource is spent."""
     return False
 
 
 def is_unused(entry: Entry) -> bool:
     """Tell whether nobody else refers to a resource."""
-    return sys.getrefcount(entry.resource) <= 2  # noqa: PLR2004 - the entry's and this call's
+    return sys.getrefcount(entry.resource) <= 2  # noqa: PLR2004 - the entry's and this call's references
 
 
 def nothing(_resource: Any) -> None:
-    """Note nothing about a resource."""
+    """Do nothing when a resource is registered."""
 
 
 class Kind(NamedTuple):
@@ -40,12 +40,12 @@ class Kind(NamedTuple):
 
     Attributes:
         name: What messages call it.
-        types: Its classes, each by its full name: nothing is imported to know them. A class
-            that was added by `add_kind` is given itself.
-        closer: Makes what takes one through a clean-up.
-        options: Which of the options `on_item` and `stop` mean something for it.
+        types: The full names of its classes, so that nothing has to be imported; or a class, if it
+            was added by `add_kind`.
+        closer: Makes the closer of a resource.
+        options: Which of the options `on_item` and `stop` it can be registered with.
         is_spent: Tells whether one has ended, so that a registry may let go of it.
-        note: Called when one is registered, with what may be harder to know at the end.
+        note: Called with a resource that is registered, to remember facts about it for the end.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Context(NamedTuple):
     Attributes:
         runner: Makes calls that may block; its deadline is that of the clean-up.
         deliveries: The items on their way to the user's code.
-        snapshot: Who made what.
+        snapshot: The semaphores that this process made.
     """
 
     runner: Runner
@@ -104,12 +104,12 @@ class Context(NamedTuple):
 
 
 class Closer:
-    """Takes one resource through a clean-up; each step is nothing unless its kind needs it.
+    """Takes one resource through a clean-up; a kind overrides the steps that it needs.
 
     Args:
         entry: The resource and its options.
-        report: What is written into.
-        context: What is shared with the others.
+        report: Where the closer writes what it did.
+        context: What the closers of a clean-up share.
     """
 
     def __init__(self, entry: Entry, report: ResourceReport, context: Context) -> None:
@@ -136,7 +136,7 @@ class Closer:
         return False
 
     def force(self) -> None:
-        """End it the hard way, as the time for asking is over."""
+        """End it by force, as the time for asking is over."""
 
     def finish(self) -> None:
         """Begin to end it, now that no worker uses it any more."""
@@ -145,17 +145,17 @@ class Closer:
         """Report what became of it; nothing is waited for any more."""
 
     def call(self, function: Callable[[], object], what: str) -> Call:
-        """Have something called that may block; `what` is what it does to the resource."""
+        """Call a function that may block, in a thread; `what` says for the log what it does."""
         return self.context.runner.submit([function], f"{what} {self.report.name}")
 
 
-# What has been cleaned up, by its id, which may be another's once it is gone.
+# The resources that have been cleaned up. An id alone would not do, as ids are used again.
 _cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def note_cleaned(resource: Any) -> None:
     """Keep a resource from being discovered once more by the next trigger."""
-    with contextlib.suppress(TypeError):  # What cannot be referred to weakly is not discovered.
+    with contextlib.suppress(TypeError):  # Classes without weak references are never discovered.
         _cleaned[id(resource)] = resource
 
 

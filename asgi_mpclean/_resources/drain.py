@@ -1,4 +1,4 @@
-"""Reading a queue's pipe, under its readers' lock, into where its items go."""
+"""Reading a queue's pipe under its readers' lock, and passing its items on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # The time (seconds) after which a pipe in which nothing moves is not expected to move again.
 STALLED_SECONDS = 0.1
-# How often (seconds) a pipe or a feeder is looked at that is about to send something.
+# How often (seconds) to look at a pipe or a feeder that is about to send something.
 PIPE_TICK_SECONDS = 0.0005
-# The pickle of None, the usual sentinel: what a worker left of its `stop` is no item.
+# The pickle of None, the usual sentinel: one that no worker has taken is not an item.
 NONE_FRAME = bytes(dumps(None))
 # A pipe holds 64 KiB on Linux, and less elsewhere. With so many bytes in it a writer may wait.
 NEARLY_FULL_BYTES = 12 * 1024
@@ -67,7 +67,7 @@ class QueueDrain:
 
     @property
     def is_corrupt(self) -> bool:
-        """Whether nothing tells any more where a frame begins."""
+        """Whether the beginning of the next frame is not known any more."""
         return self._reader is not None and self._reader.corrupt
 
     def take_lock(self, seconds: float) -> bool:
@@ -82,7 +82,7 @@ class QueueDrain:
         return bool(taken)
 
     def give_lock(self) -> None:
-        """Give the lock back, but in mid-frame, where a reader would take data for a length."""
+        """Give the lock back, except in mid-frame: the next reader would take data for a length."""
         if self._held is not None and self.is_torn:
             self._complete_frame()
         if not self.is_torn:
@@ -130,7 +130,7 @@ class QueueDrain:
         return moved
 
     def _read_publicly(self) -> bool:
-        """Read by `get`: slower, and a torn frame blocks it; where there is nothing else."""
+        """Read by `get`, where pipes cannot be read: it is slower, and a torn frame blocks it."""
         items: list[Any] = []
         gone = (stdlib_queue.Empty, OSError, ValueError, EOFError, AttributeError)
         with contextlib.suppress(*gone):

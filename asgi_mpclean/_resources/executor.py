@@ -31,14 +31,14 @@ class ExecutorCloser(GroupCloser):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # Taken now, as its shutdown lets go of them.
+        # Taken now, as the shutdown of the executor drops its references to them.
         self._processes = executor_processes(self.resource)
         self._futures = executor_futures(self.resource)
         self._calls = executor_calls(self.resource)
         self._shutdown: Call | None = None
         self._thread: threading.Thread | None = None
         self._forced = False
-        # Done with or not, its own thread may still be busy ending it.
+        # Whatever its state, its own thread may still be busy ending it.
         self._was = executor_outcome(self.resource)
 
     def begin(self) -> None:

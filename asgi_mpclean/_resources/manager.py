@@ -1,4 +1,4 @@
-"""Managers: ended after all who may use what they serve."""
+"""Managers: ended after all processes that may use the objects they serve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgi_mpclean._cpython.groups import manager_process, started_elsewhere
 
 from .base import Closer, Kind
 
-# The time (seconds) that a process may take to be gone that was killed at the very end.
+# The time (seconds) that a server which was killed at the very end may take to be gone.
 KILLED_SECONDS = 0.2
 
 

@@ -72,11 +72,11 @@ class QueueCloser:
             semaphores = semaphore_names_of(queue)
         self.names = semaphores if self.owned else []
         self.was_closed = is_closed(queue)
-        # Others fill it and we read it: to read it while they end keeps them from blocking.
+        # Others put and this process reads: it has to go on, or they block instead of ending.
         self.is_filled_by_others = never_put(queue)
-        self.is_left_to_workers = False  # They have been asked to work it off.
-        # For who waits for the workers: when they last wrote something here, and what becomes
-        # readable when they do.
+        self.is_left_to_workers = False  # The workers have been asked to do all the jobs in it.
+        # For the wait for the workers: when one last wrote to this queue, and the descriptor that
+        # becomes readable when one does.
         self.last_output = 0.0
         self.awaited: int | None = None
         self._drain = QueueDrain(queue, delivery)
@@ -89,7 +89,7 @@ class QueueCloser:
         self._drain.ignore_sentinels = True
 
     def take_backlog(self) -> None:
-        """Take what the feeder has not begun to send; a copy's belongs to its other users."""
+        """Take the items that the feeder has not begun to send, unless this is a copy."""
         if self.owned and not self.is_left_to_workers:
             self._backlog += self._take_backlog()
 
@@ -199,7 +199,7 @@ class QueueCloser:
         return max((items_in_flight(self.queue) or 0) - self._drain.unfreed, 0)
 
     def _readers_are_gone(self, until: float, *, users_ended: bool) -> bool:
-        """Wait for who holds the readers' lock, and tell whether nobody does any more."""
+        """Wait for the holder of the readers' lock; tells whether nobody holds it any more."""
         fd = self.fileno()
         if fd is None:
             return False
@@ -240,7 +240,7 @@ class QueueCloser:
                 self._pause()
         self.report.dropped += drain.drop_torn_frame()
         if idle is False and not drain.is_corrupt:
-            self.report.dropped += 1  # It stays in the hand of a feeder that nothing frees.
+            self.report.dropped += 1  # A feeder that nothing can free keeps this item.
 
     def _pause(self) -> None:
         self.delivery.flush()
@@ -287,7 +287,7 @@ class QueueCloser:
             readers: The threads of this process that wait in the queue's `get`.
         """
         if any(not thread.daemon for thread in readers):
-            # It would keep the process from ending; closing the last writer ends its `get`.
+            # It would keep the process from ending. Closing the last writer ends its `get`.
             close_pipe(self.queue, only_writer=True)
         elif self.was_closed:
             self.close()  # The app may wait for the feeder, whose sentinel was in the backlog.

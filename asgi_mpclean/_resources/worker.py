@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 # A worker that is not asked to stop, and neither writes nor computes anything for this long
 # (seconds), is waiting for work.
 IDLE_SECONDS = 0.3
-# What a worker computes less than this (CPU seconds) in that time is its waiting itself.
+# Less CPU time (seconds) than this in that time is used by waiting alone.
 BUSY_CPU_SECONDS = 0.03
-# How long (seconds) the exit code of a process may take that is gone.
+# How long (seconds) to wait for the exit code of a process that is gone.
 EXITCODE_SECONDS = 0.2
-# What Python takes for the exit code of each worker of a fork server that has died.
+# The exit code that Python reports for each worker of a fork server that has died.
 FORK_SERVER_DIED = 255
-# Where in the time allowed each step of the escalation comes.
+# At which part of the allowed time each step of the escalation comes.
 IDLE_LIMIT = 0.4
 TERMINATE_AT = 0.7
 KILL_AT = 0.85
@@ -93,7 +93,7 @@ class WorkerCloser:
         return True
 
     def _have_ended_too(self) -> bool:
-        """Tell whether those have ended whom a worker that had to be signalled leaves behind."""
+        """Tell whether the processes have ended that a signalled worker has left behind."""
         self._descendants = tree.living(self._descendants)
         if self._descendants and self._signalled == "terminated" and not self._orphans_asked:
             self._orphans_asked = True
@@ -101,7 +101,7 @@ class WorkerCloser:
         return not self._descendants
 
     def _is_gone(self) -> bool:
-        """Tell whether there is no such process, and nobody who will tell how it ended."""
+        """Tell whether the process is gone, and its exit code will not be known."""
         if _exists(self.pid):
             return False
         # The fork server reaps its children first, and sends us their exit code then.
@@ -110,7 +110,7 @@ class WorkerCloser:
 
     @property
     def sentinel(self) -> int | None:
-        """The handle that becomes ready when the process ends; none if that is so already."""
+        """The handle that becomes ready when the process ends; none if it has ended."""
         with contextlib.suppress(ValueError):
             return int(self.process.sentinel) if self.process.exitcode is None else None
         return None
@@ -134,7 +134,7 @@ class WorkerCloser:
             self.kill()
 
     def _is_awaited(self) -> bool:
-        """Tell whether it may finish a computation; Python itself ends a daemon in mid-work."""
+        """Tell whether it may finish a computation; Python itself terminates daemons at once."""
         return self.report.registered or not self.process.daemon
 
     def _last_computing(self, now: float) -> float:
@@ -148,7 +148,7 @@ class WorkerCloser:
         self._signal("terminated", self.process.terminate, signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL, to whom it leaves behind as well."""
+        """Send SIGKILL to the process, and to the processes that it has started."""
         self._signal("killed", self.process.kill, signal.SIGKILL)
         tree.send(self._descendants, signal.SIGKILL)
 
@@ -174,14 +174,14 @@ class WorkerCloser:
 
 
 def _exists(pid: int | None) -> bool:
-    if pid is None or sys.platform == "win32":  # There os.kill(pid, 0) is not a question.
+    if pid is None or sys.platform == "win32":  # There, os.kill(pid, 0) ends the process.
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except OSError:
-        pass  # It is there, and somebody else's.
+        pass  # It exists, and belongs to another user.
     return True
 
 
