@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Deliveries:
     """The deliveries of a clean-up: begun at once, or held back and begun together.
 
-    Reading a thousand queues takes less time if no thread that delivers takes turns with it.
+    Reading a thousand queues is faster while no thread delivers at the same time.
 
     Args:
         runner: Makes the calls.
@@ -43,13 +43,13 @@ class Deliveries:
         self._held = []
 
     def flush(self) -> None:
-        """Begin with those held back so far, as there is something to be waited for."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
         if self._held:
             held, self._held = self._held, []
             self._submit(held)
 
     def release(self) -> None:
-        """Begin with all of them, and hold back no more."""
+        """Begin all deliveries that were held back, and hold back no more."""
         self.flush()
         self._held = None
 
@@ -58,16 +58,16 @@ class Deliveries:
 
 
 class Sink:
-    """Where the items of a queue go; here, nowhere."""
+    """The destination of the items of a queue; this one drops them."""
 
     def add_frames(self, frames: Sequence[bytes]) -> None:
         """Take pickled items."""
 
     def add_items(self, items: Sequence[Any]) -> None:
-        """Take items that never were pickled."""
+        """Take items that are not pickled."""
 
     def flush(self) -> None:
-        """Begin with what was held back, as there is time now."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
 
     def end(self) -> None:
         """Report what became of them."""
@@ -78,7 +78,7 @@ class Delivery(Sink):
 
     Args:
         report: Where delivered, dropped and failed items are counted.
-        on_item: What receives them; without it they are dropped, and not even unpickled.
+        on_item: Called with each item; without it, items are dropped and not even unpickled.
         deliveries: Those of the clean-up.
     """
 
@@ -104,7 +104,7 @@ class Delivery(Sink):
         self._add(frames, pickled=True)
 
     def add_items(self, items: Sequence[Any]) -> None:
-        """Deliver items that never were pickled."""
+        """Deliver items that are not pickled."""
         self._add(items, pickled=False)
 
     def _add(self, payloads: Sequence[Any], *, pickled: bool) -> None:
@@ -124,7 +124,7 @@ class Delivery(Sink):
             self._deliver()
 
     def _deliver(self) -> None:
-        self._scheduled = False  # What is added from now on may come too late for this turn.
+        self._scheduled = False  # Items that are added from now on may come too late for this call.
         while self._pending and self._turn.acquire(blocking=False):
             try:
                 while self._pending:
@@ -159,7 +159,7 @@ class Delivery(Sink):
             self._report.error = repr(error)
 
     def flush(self) -> None:
-        """Begin with what was held back, as there is time now."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
         self._deliveries.flush()
 
     def end(self) -> None:
