@@ -88,7 +88,7 @@ def free_pool(pool: Any) -> None:
     """Free the threads of `pool` from the locks that its workers, all dead, have left behind."""
     if Feature.POOLS in AVAILABLE and not is_thread_pool(pool):
         for lock in (pool._inqueue._rlock, pool._outqueue._wlock):
-            # A thread of the pool holds it for no longer than one message takes.
+            # A live thread of the pool holds the lock only while it reads or writes one message.
             lock.acquire(timeout=LOCKED_SECONDS)
             with contextlib.suppress(ValueError):
                 lock.release()

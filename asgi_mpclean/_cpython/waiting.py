@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FOLDER = os.path.dirname(multiprocessing.__file__) + os.sep
 _EXECUTOR = concurrent.futures.process.__file__
-# What is called to wait for an end, by the class that has it.
+# The methods that wait for an end, by their class.
 _WAITS = {
     "multiprocessing.process:BaseProcess": "join",
     "multiprocessing.queues:Queue": "join_thread",
@@ -28,8 +28,8 @@ _WAITS = {
 def is_waiting_for_end(event_loop: int) -> bool:
     """Tell whether code of the app waits for a worker, a pool, an executor or a queue to end.
 
-    The thread of the event loop waits for whatever it calls of multiprocessing; another one may
-    read a queue all its life, so that there only what is called for an end counts.
+    In the thread of the event loop any call of multiprocessing counts as waiting. Another thread
+    may read a queue all its life, so there only the methods that wait for an end count.
 
     Args:
         event_loop: The identifier of the thread that the event loop runs in.
