@@ -1,4 +1,4 @@
-"""The tree of processes below a worker, on Linux: whom it has started, and who outlives it."""
+"""The processes that a worker has started, on Linux, and those of them that outlive it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def descendants(pid: int | None) -> set[Identity]:
 def of_fork_server(pid: int | None) -> set[Identity]:
     """Return a worker that a fork server has started, on Linux; none if it is none, or gone.
 
-    It outlives that server, which a signal to all ends, and nobody tells then when it ends.
+    It outlives that server if a signal to the process group ends the server. Then nobody reports
+    when the worker ends.
 
     Args:
         pid: That of the worker. It has the command line of the server, as it was forked from it.
@@ -56,7 +57,7 @@ def _ancestors(pid: int, parents: dict[int, int]) -> set[int]:
 
 
 def living(processes: set[Identity]) -> set[Identity]:
-    """Return those of the processes that have not ended; a zombie has."""
+    """Return those of the processes that have not ended; a zombie has ended."""
     return {
         (pid, start)
         for pid, start in processes
