@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger("asgi_mpclean")
+
+
+def _load_for_tracebacks() -> None:
+    """Format a traceback now: the first one imports modules, which may fail in a clean-up."""
+    try:
+        len(os.environ[""])
+    except KeyError:
+        logging.Formatter().formatException(sys.exc_info())
+
+
+_load_for_tracebacks()
 
 
 class _Calling(PerProcess):
