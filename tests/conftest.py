@@ -94,7 +94,7 @@ def nothing_left() -> Iterator[None]:
     names = Snapshot().names
     yield
     # Looked at first, so that the clean-up, which is for the next test, hides nothing of this one.
-    registered = list(DEFAULT_REGISTRY)
+    registered = [str(thing) for thing in DEFAULT_REGISTRY]
     left = Snapshot().names - names
     children = multiprocessing.active_children()
     handlers_left = {number: signal.getsignal(number) for number in WATCHED}
