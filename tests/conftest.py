@@ -14,6 +14,7 @@ import asgi_mpclean
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.semaphores import Snapshot, unlink_semaphores
 from asgi_mpclean._cpython.starting import allow_starts
+from asgi_mpclean._registry.default import default_registry as DEFAULT_REGISTRY  # noqa: N812
 from asgi_mpclean._shutdown.state import STATE, Policy
 
 if TYPE_CHECKING:
@@ -93,13 +94,18 @@ def nothing_left() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in WATCHED}
     names = Snapshot().names
     yield
+    # Looked at first, so that the clean-up, which is for the next test, hides nothing of this one.
+    registered = [str(thing) for thing in DEFAULT_REGISTRY]
+    left = Snapshot().names - names
+    children = multiprocessing.active_children()
+    handlers_left = {number: signal.getsignal(number) for number in WATCHED}
     asgi_mpclean.clean()
     allow_starts()
     STATE.policy = Policy()
-    left = Snapshot().names - names
+    assert not registered, f"registered: {registered}"
     assert not left, f"semaphores left: {left}"
-    assert not multiprocessing.active_children()
-    assert {number: signal.getsignal(number) for number in WATCHED} == handlers
+    assert not children
+    assert handlers_left == handlers
 
 
 @pytest.fixture(params=["spawn", "forkserver", "fork"])

@@ -6,6 +6,7 @@ import atexit
 import concurrent.futures.thread  # noqa: F401 - its names are looked for
 import contextlib
 import gc
+import importlib
 import logging.handlers  # noqa: F401 - the same
 import multiprocessing
 import multiprocessing.forkserver
@@ -24,7 +25,7 @@ import pytest
 import workers
 from feeders import wait_until_taken
 
-from asgi_mpclean import Process, Registry
+from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.discovery import threads_in_get
@@ -49,6 +50,8 @@ ALL_NAMES = [
     for path, names in rows.items()
     for name in names.split()
 ]
+for _feature, path, _name in ALL_NAMES:  # The library looks only at what somebody has imported.
+    importlib.import_module(path.partition(":")[0])
 
 
 @pytest.mark.parametrize(("feature", "path", "name"), ALL_NAMES)
@@ -201,8 +204,9 @@ def test_without_frames_nobody_knows_that_the_app_waits(
 
 def test_without_a_feature_a_process_keeps_its_context() -> None:
     AVAILABLE.discard(Feature.CHILDREN)
+    registry = Registry()
     try:
-        process = Process(target=os.getpid, ctx=SPAWN)
+        process = registry.Process(target=os.getpid, ctx=SPAWN)
         assert is_child(process)
         process.start()
         process.join(20)
@@ -211,6 +215,7 @@ def test_without_a_feature_a_process_keeps_its_context() -> None:
         assert not is_child(process)
     finally:
         AVAILABLE.add(Feature.CHILDREN)
+        registry.clean()
 
 
 # The pipe without /proc -------------------------------------------------------------------------

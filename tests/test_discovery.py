@@ -7,6 +7,7 @@ import multiprocessing
 import sys
 import time
 import types
+from multiprocessing.shared_memory import ShareableList
 from typing import Any
 
 import pytest
@@ -70,11 +71,12 @@ def test_a_step_that_fails_does_not_stop_the_rest(
 
 
 def test_only_when_asked() -> None:
-    queue = SPAWN.Queue()
-    assert Registry().clean().resources == []
+    queue, registry = SPAWN.Queue(), Registry()
+    assert registry.clean().resources == []
     queue.put(1)
     assert queue.get(timeout=10) == 1
-    asgi_mpclean.register(queue)
+    registry.register(queue)
+    assert registry.clean().semaphores == 3
 
 
 def test_what_other_registries_hold_is_cleaned_with_its_options() -> None:
@@ -119,6 +121,17 @@ def test_a_worker_that_is_registered_is_not_found_once_more() -> None:
     assert ready.wait(20)
     report = registry.clean(discover=True)
     assert [(entry.name, entry.registered) for entry in report.resources] == [("w", True)]
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_the_block_of_a_list_is_found_once(registered: bool) -> None:
+    """The list has a `SharedMemory` inside, which is among the blocks that this process made."""
+    registry, memory = Registry(), ShareableList([1, 2])
+    if registered:
+        registry.register(memory)
+    report = registry.clean(discover=True)
+    assert [entry.outcome for entry in report.resources] == ["unlinked"]
+    assert [entry.registered for entry in report.resources] == [registered]
 
 
 def test_what_was_cleaned_is_not_found_again() -> None:
@@ -171,3 +184,4 @@ def test_a_worker_that_imports_the_app_waits_until_its_results_are_read(method: 
     assert [results.get(timeout=10)[0] for _ in range(299)] == list(range(1, 300))
     worker.join(20)
     assert worker.exitcode == 0
+    asgi_mpclean.clean()

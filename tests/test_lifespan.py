@@ -23,8 +23,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-import asgi_mpclean
 from asgi_mpclean import MPCleanLifespan, Registry, attach, mpclean_lifespan
+from asgi_mpclean._registry.default import default_registry as DEFAULT  # noqa: N812
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 SPAWN = multiprocessing.get_context("spawn")
 BACKENDS = ["asyncio", "trio"]
-DEFAULT = asgi_mpclean.clean.__self__  # type: ignore[attr-defined]  # the default registry
 NOT_CALLABLE: Any = 42
 NOTHING: Any = None
 
@@ -142,6 +141,31 @@ def test_cancelled_it_cleans_up_all_the_same(app: Callable[[Driver], Any], backe
     driver = Driver()
     run(driver, driver.wrap(app(driver)), backend, shutdown=False)
     assert driver.log[-1] == "cleaned"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_of_the_app_that_are_all_busy_do_not_hold_up_the_clean_up(backend: str) -> None:
+    """As those of endpoints that wait in `queue.get()`: the clean-up is what ends their waiting."""
+    cleaned = threading.Event()
+    driver = Driver(on_report=lambda _: cleaned.set())
+    in_time: list[bool] = []
+
+    async def app(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def main() -> None:
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(driver.run, driver.wrap(app))
+                in_time.append(await anyio.to_thread.run_sync(cleaned.wait, 10))
+
+    anyio.run(main, backend=backend)
+    assert in_time == [True]
+    assert driver.log == ["startup.complete", "shutdown.complete"]
 
 
 def test_cancelled_again_while_cleaning_it_still_finishes() -> None:
@@ -279,7 +303,8 @@ def test_an_unregistered_queue_survives_a_test_client() -> None:
         pass
     mail.put(1)
     assert mail.get(timeout=10) == 1
-    asgi_mpclean.register(mail)
+    DEFAULT.register(mail)
+    assert DEFAULT.clean().closed == 1
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

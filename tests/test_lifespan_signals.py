@@ -12,6 +12,7 @@ from driver import COMPLETE, Driver, run, well_behaved
 from starlette.applications import Starlette
 
 from asgi_mpclean import mpclean_lifespan
+from asgi_mpclean._registry.default import default_registry as DEFAULT  # noqa: N812
 from asgi_mpclean._shutdown import state
 
 if TYPE_CHECKING:
@@ -22,18 +23,25 @@ if TYPE_CHECKING:
 SPAWN = multiprocessing.get_context("spawn")
 
 
+@pytest.mark.parametrize("registers", ["", "in the lifespan's registry", "in the default one"])
 @pytest.mark.parametrize("signals", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,), ()])
-def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
+def test_handlers_are_chained_and_restored(signals: tuple[int, ...], registers: str) -> None:
+    """What is registered during the lifespan has handlers installed as well, over those of it."""
     came: list[int] = []
     previous = {
         number: signal.signal(number, lambda number, _frame: came.append(number))
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     found = {number: signal.getsignal(number) for number in previous}
+    guarded = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGQUIT)}
     driver = Driver(signals=signals)
+    registries = {"": None, "in the lifespan's registry": driver.registry}
+    registry = registries.get(registers, DEFAULT)
 
     async def app(_scope: Any, receive: Any, send: Any) -> None:
         await receive()
+        if registry is not None:
+            registry.register(SPAWN.Lock())
         for number, handler in found.items():
             assert (signal.getsignal(number) is handler) == (number not in signals)
             signal.raise_signal(number)
@@ -43,9 +51,11 @@ def test_handlers_are_chained_and_restored(signals: tuple[int, ...]) -> None:
 
     try:
         log = run(driver, driver.wrap(app), "asyncio")
-        assert {number: signal.getsignal(number) for number in previous} == found
+        DEFAULT.clean()
+        left = found | guarded
+        assert {number: signal.getsignal(number) for number in left} == left
     finally:
-        for number, handler in previous.items():
+        for number, handler in (previous | guarded).items():
             signal.signal(number, handler)
     assert came == [signal.SIGINT, signal.SIGTERM]
     # Told to stop before it has started, it is clean before the server hears that it has.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import gc
 import json
@@ -10,6 +11,7 @@ import math
 import multiprocessing
 import os
 import queue
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -185,19 +187,29 @@ def test_registering_twice_is_one_registration_with_the_options_given_last(
 
 
 def test_registering_from_many_threads() -> None:
+    """So many, and so many of them let go of at once, that the registry looks for spent ones."""
     registry = Registry()
-    locks = [SPAWN.Lock() for _ in range(64)]
+    locks = [SPAWN.Lock() for _ in range(2 * MANY)]
+    threads, turns = 8, threading.Barrier(8)
 
     def register_all() -> None:
+        turns.wait(20)
         for lock in locks:
             registry.register(lock)
+            registry.register(SPAWN.Lock())
 
-    threads = [threading.Thread(target=register_all) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert registry.clean().semaphores == 64
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # The threads meet in the middle of what one of them does.
+    try:
+        with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(register_all) for _ in range(threads)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(registry) < (1 + threads) * len(locks)  # Some have been let go of,
+    assert all(lock in registry for lock in locks)  # but none that is in use.
+    registry.clean()
+    assert not {name for lock in locks for name in semaphore_names_of(lock)} & Snapshot().names
 
 
 def test_a_with_block_cleans_at_its_end() -> None:

@@ -174,7 +174,7 @@ queue = asgi_mpclean.register(multiprocessing.get_context("spawn").Queue(), on_i
 {change}
 try: asgi_mpclean.restart()
 except Exception as error: print(type(error).__name__, error)
-print(len(asgi_mpclean.clean.__self__))
+print(len(asgi_mpclean.default_registry))
 """
     first, second = run([sys.executable, "-c", code], tmp_path)
     assert first.startswith(error)

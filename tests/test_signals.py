@@ -284,3 +284,24 @@ def test_disabled_the_library_does_nothing() -> None:
     assert status == -signal.SIGTERM
     assert not set(DELIVERED) & set(lines)
     assert any("There appear to be 3 leaked semaphore objects" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "disabled",
+    ["", pytest.param("1", marks=pytest.mark.xfail(reason="issue 12: Process does not ask"))],
+)
+def test_disabled_a_process_is_pythons_own(disabled: str) -> None:
+    """Its signals, its threads and its registration are those of `multiprocessing.Process`."""
+    body = """
+    process = asgi_mpclean.Process(target=workers.say_how_it_lives, ctx=ctx)
+    process.start(), process.join()
+    say("registered", process in asgi_mpclean.default_registry)
+    """
+    plain, ours = (
+        Script(text, env={"ASGI_MPCLEAN_DISABLE": disabled}).end()
+        for text in (
+            body.replace("asgi_mpclean.Process", "ctx.Process").replace(", ctx=ctx", ""),
+            body,
+        )
+    )
+    assert (ours == plain) == bool(disabled)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import workers
 from desk import Desk
+from script import Script
 
 import asgi_mpclean
 from asgi_mpclean import Process, Registry
@@ -230,6 +231,28 @@ def test_ctrl_c_is_ignored_and_not_blocked_in_a_worker(method: str) -> None:
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("whose", ["Python's", "ours"])
+def test_ctrl_c_before_the_first_line_of_a_worker_finds_no_gap(whose: str, method: str) -> None:
+    """It comes while the child unpickles what it is to run, or right after the fork."""
+    body = f"""
+    ctx = multiprocessing.get_context({method!r})
+    if {method!r} == "fork":
+        os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
+    make = ctx.Process if {whose!r} == "Python's" else asgi_mpclean.Process
+    options = {{}} if {whose!r} == "Python's" else {{"ctx": ctx}}
+    process = make(target=print, args=("ran", workers.InterruptedBirth()), **options)
+    process.start(), process.join()
+    say(process.exitcode)
+    """
+    status, lines = Script(body).end()
+    assert status == 0
+    if whose == "ours":
+        assert lines == ["ran born", "0"]
+    else:  # So there is a gap to be found.
+        assert any("KeyboardInterrupt" in line for line in lines)
+
+
 def test_worker_init_prepares_a_pools_workers() -> None:
     with SPAWN.Pool(1, initializer=asgi_mpclean.worker_init) as pool:
         assert pool.apply(signal.getsignal, (signal.SIGINT,)) == signal.SIG_IGN
@@ -253,6 +276,7 @@ def test_a_process_of_the_default_context() -> None:
     process.start()
     process.join(30)
     assert process.exitcode == 0
+    asgi_mpclean.clean()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import mmap
 import multiprocessing
 import multiprocessing.reduction
 import multiprocessing.util
@@ -11,6 +12,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -147,11 +149,35 @@ def report_sigint(results: Any) -> None:
     )
 
 
+class InterruptedBirth:
+    """Has CTRL-C come while a spawned child unpickles it, before any code of the library's."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_be_interrupted, ())
+
+    def __str__(self) -> str:
+        return "born"
+
+
+def _be_interrupted() -> InterruptedBirth:
+    os.kill(os.getpid(), signal.SIGINT)
+    return InterruptedBirth()
+
+
+def say_how_it_lives() -> None:
+    """Tell what a library can have changed in this process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler: Any = signal.getsignal(number)
+        print(number, getattr(handler, "__qualname__", handler), flush=True)
+    print(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), flush=True)
+    print(threading.active_count(), flush=True)
+
+
 def clean_everything(answer: Any) -> None:
     """Clean up in a child that has inherited everything and owns nothing."""
     import asgi_mpclean  # noqa: PLC0415 - in the child
 
-    before = len(asgi_mpclean.clean.__self__)  # type: ignore[attr-defined]
+    before = len(asgi_mpclean.default_registry)  # type: ignore[attr-defined]
     report = asgi_mpclean.clean(discover=True)
     answer.send((before, report.semaphores, report.delivered, report.dropped))
 
@@ -242,6 +268,13 @@ def clean_discovered(_resource: Any, answer: Any) -> None:
 
     report = asgi_mpclean.clean(discover=True)
     answer.send([entry.outcome for entry in report.resources])
+
+
+def map_and_sleep(path: str, ready: Any) -> None:
+    """Have a file of somebody else's mapped, until killed."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0):
+        ready.set()
+        wait_for_a_signal()
 
 
 def write_when_asked(ready: Any, asked: Any, shared: Any) -> None:

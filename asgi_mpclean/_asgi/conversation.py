@@ -1,8 +1,9 @@
 """What a server and an app say to each other during a lifespan, with us in between.
 
-The app has the conversation; what it leaves unsaid is said for it, and the clean-up comes between
-the app's own end and the server's hearing of it. Some servers, told to stop before they have
-started, skip the shutdown: then the app gets its own at once, and the server its answers after it.
+Messages are passed on; those that the app does not send are sent in its place. The clean-up comes
+after the app's own shutdown and before the server is told of that. Some servers that are told to
+stop before they have started skip the shutdown. Then the app is asked to shut down at once, and the
+server is told afterwards that the app has started.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .session import Session
-    from .wrapper import ASGIApp, Message, Receive, Scope, Send
+    from .types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("asgi_mpclean")
 
-# How often (seconds) it is looked whether a thread that ends the process has done so.
+# How often (seconds) to check whether a thread that is ending the process has ended it.
 EXIT_LOOK_SECONDS = 0.02
 
 
@@ -37,9 +38,12 @@ class Stage(enum.Enum):
     FAILED = "the server has been told that the app has failed"
 
 
-# What a message between the two makes of a stage; any other message changes nothing.
+# The stage that a message leads to, by the stage that it comes in. Others change nothing.
 TRANSITIONS = {
     (Stage.NEW, "lifespan.startup"): Stage.STARTING,
+    # An app that sends before it has received anything.
+    (Stage.NEW, "lifespan.startup.complete"): Stage.STARTED,
+    (Stage.NEW, "lifespan.startup.failed"): Stage.FAILED,
     (Stage.STARTING, "lifespan.startup.complete"): Stage.STARTED,
     (Stage.STARTING, "lifespan.startup.failed"): Stage.FAILED,
     (Stage.STOPPED_EARLY, "lifespan.startup.complete"): Stage.STARTED,
@@ -74,7 +78,7 @@ class Conversation:
         self._app_received = False
 
     async def run(self) -> None:
-        """Let the app have the conversation; then clean up and say what it left unsaid."""
+        """Run the app, then clean up and send the messages that the app has not sent."""
         try:
             await self._run_app()
             await self._answer_for_app()
@@ -125,7 +129,7 @@ class Conversation:
         self._session.is_stopping()
 
     async def _answer_for_app(self) -> None:
-        """Go on with the server where the app has left off."""
+        """Go on in the place of the app, which has returned."""
         while self._stage in ANSWERS:
             await ANSWERS[self._stage](self)
 
@@ -158,7 +162,7 @@ class Conversation:
         await self._say("lifespan.startup.complete")
 
 
-# What is done for an app that has ended, by the stage that it has left the conversation in.
+# What is done in the place of an app that has returned, by the stage in which it did.
 ANSWERS: dict[Stage, Callable[[Conversation], Awaitable[None]]] = {
     Stage.NEW: Conversation._hear_only,  # noqa: SLF001 - its own table
     Stage.STARTING: Conversation._say_started,  # noqa: SLF001

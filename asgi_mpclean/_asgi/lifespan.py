@@ -1,4 +1,4 @@
-"""The `lifespan=` callable for FastAPI and Starlette, alone or around one of the user's."""
+"""The `lifespan=` callable for FastAPI and Starlette, alone or around the user's own lifespan."""
 
 from __future__ import annotations
 

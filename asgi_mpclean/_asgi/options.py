@@ -49,7 +49,7 @@ class Options:
         self.on_report = on_report
 
     def set_policy(self, *, serving: bool) -> None:
-        """Clean up in this way also where the lifespan has no chance to.
+        """Use these options also for a clean-up that no lifespan does: at a signal, exit or exec.
 
         Args:
             serving: An app's lifespan has begun in this process. A worker that only imports the

@@ -56,8 +56,8 @@ class Session:
         self._reported = False
         self._held: list[object] = []
         self._watchdog: Watchdog | None = None
-        # One of its own: the app's threads may all be waiting in a queue. And made now, as it has
-        # anyio import its backend, which would cost a tenth of a second at the exit.
+        # A limiter of our own: the app's threads may all be waiting in a queue. It is made now, as
+        # that imports anyio's backend, which would take a tenth of a second at the exit.
         self._limiter = anyio.CapacityLimiter(1)
         self._watch = Watch(self._clean_in_handler)
         self._early_stops = EarlyStops(self._watch, self.loop)
@@ -84,11 +84,11 @@ class Session:
         return self._watch.seen or self._watch.server_is_stopping()
 
     def is_ended_by_thread(self) -> bool:
-        """Tell whether a thread is ending the process, and the app needs no other end."""
+        """Tell whether another thread is ending the process, so that nothing else has to."""
         return triggers.is_ended_by_thread()
 
     def is_stopping(self) -> None:
-        """Watch over the app's own shutdown, and let it not forget what nobody registered."""
+        """Start the watchdog, and keep unregistered resources alive that the app lets go of."""
         if self._ended or state.DISABLED:
             return
         self._early_stops.stop()

@@ -1,4 +1,4 @@
-"""Helping an app whose own shutdown waits for what will not end by itself.
+"""Helping an app whose own shutdown waits for something that will not end by itself.
 
 `worker.join()` after a `put(None)`, in a lifespan's own shutdown, waits for ever where the worker
 is blocked on a full pipe, or ignores what it was told; so may leaving the block of a `with Pool()`
@@ -31,7 +31,7 @@ WATCHDOG_LOOK_SECONDS = 0.1
 class Watchdog:
     """Looks at the app from a thread of its own, and helps where it waits for too long.
 
-    What the app has asked to end gets as much of the time as what a clean-up asks.
+    A worker that the app has asked to end gets the same time as one asked by a clean-up.
 
     Args:
         timeout: Seconds that the app's waiting and the help may take together.

@@ -14,22 +14,19 @@ from .options import Options
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from asgi_mpclean._report import CleanupReport
 
-    Message = MutableMapping[str, Any]
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]  # Litestar and Quart have narrower types.
+    from .types import ASGIApp, Receive, Scope, Send
 
 
 class MPCleanLifespan:
     """An ASGI app that cleans up after another when that has shut down.
 
-    Http and websocket scopes pass through untouched. An app that knows no lifespan is answered for.
+    Http and websocket scopes pass through untouched. If the app knows no lifespan, the wrapper
+    answers the server in its place.
     What is registered in the course of the lifespan, at its start-up and in its requests, ends with
     it; its registry is `request.state.mpclean`, where the server supports lifespan state.
 
@@ -39,7 +36,7 @@ class MPCleanLifespan:
         timeout: Seconds that the clean-up may take, from the first trigger to its end.
         signals: The signals to chain handlers to.
         discover: Clean up also what was not registered, when the process is going away.
-        on_report: Called with the `CleanupReport`; given a second.
+        on_report: Called with the `CleanupReport`; it is waited for one second at most.
 
     Raises:
         TypeError: If `app` or `on_report` is not callable, or another option of a wrong type.
@@ -108,8 +105,8 @@ def attach(app: Any, **options: Any) -> None:
         options: Those of `MPCleanLifespan`.
 
     Raises:
-        TypeError: If the app takes no middleware, or as `MPCleanLifespan`.
-        ValueError: As `MPCleanLifespan`.
+        TypeError: If the app takes no middleware; also as `MPCleanLifespan` raises it.
+        ValueError: As `MPCleanLifespan` raises it.
     """
     if not hasattr(app, "add_middleware"):
         msg = f"app must have add_middleware(), as Starlette's have; {app!r} has not"

@@ -49,8 +49,8 @@ _GET_FILES = frozenset(
 def queues_made_here() -> list[Any]:
     """Return each Queue and JoinableQueue of this process, registered or not.
 
-    Also what is left of one that nobody refers to any more, while its feeder is at work: that would
-    be joined at the exit of the interpreter, be it blocked or not.
+    Also the rest of a queue that nobody refers to any more and whose feeder is still alive: Python
+    would join the feeder at its exit, even if it is blocked.
     """
     if Feature.DISCOVERY not in AVAILABLE:
         return []
@@ -64,7 +64,7 @@ def queues_made_here() -> list[Any]:
 class UnreferencedQueue:
     """What the feeder thread keeps of a queue that has been garbage-collected.
 
-    Who made it is known by its lock, which the feeder keeps as well.
+    Its lock, which the feeder keeps as well, tells which process made it.
     """
 
     def __init__(self, thread: threading.Thread, joining: Any) -> None:

@@ -55,8 +55,8 @@ def executor_calls(executor: Any) -> Any | None:
 def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
     """Have a `ProcessPoolExecutor` cancel what it has not begun, without waiting for the rest.
 
-    What its own `shutdown` does first; the waiting cannot be interrupted: up to Python 3.12, the
-    interpreter would take the thread that was waited for to have ended.
+    This is what its own `shutdown` does first. Its waiting is left out: if that is interrupted,
+    Python up to 3.12 takes the thread that was waited for to have ended.
 
     Returns:
         The thread that ends when the executor has.
@@ -64,7 +64,7 @@ def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
     if Feature.EXECUTORS not in AVAILABLE:
         executor.shutdown(wait=False, cancel_futures=True)
         return None
-    # Its own thread holds the lock while it does no more than look around.
+    # The executor's own thread holds the lock only for a short look at its state.
     locked = executor._shutdown_lock.acquire(timeout=LOCKED_SECONDS)
     executor._cancel_pending_futures = executor._shutdown_thread = True
     if executor._executor_manager_thread_wakeup is not None:

@@ -1,4 +1,4 @@
-"""The end of a process: what Python runs at it, and what can be run before that."""
+"""The end of a process: the functions that Python runs then, and hooks before them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _threading: Any = threading
 _util: Any = multiprocessing.util
 
 
-# Measuring coverage is over when these have run.
+# `pragma: no cover`, as coverage stops measuring in one of these functions.
 def run_exit_functions() -> None:
     """Run what Python would run at the end of this process, before that dies by a signal."""
     if Feature.EXIT not in AVAILABLE:
@@ -43,7 +43,7 @@ def _run_registered() -> None:  # pragma: no cover
 
 
 def _run_finalizers() -> None:  # pragma: no cover
-    # By hand: what a signal has cut short, `_exit_function` does not take up again.
+    # By hand, as `_exit_function` does nothing when a signal has interrupted it and it runs again.
     _util._run_finalizers()
     for child in multiprocessing.active_children():
         if child.daemon:

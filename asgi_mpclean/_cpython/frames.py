@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def frames_of_other_threads() -> Iterator[tuple[int, FrameType]]:
     """Yield the identifier and the innermost frame of each thread but this one.
 
-    With its own among them, a function would keep all of them in a cycle. To collect that breaks
-    what the others have gone on with: 3.12.1 crashes, and newer ones complain of a BytesIO.
+    A function that holds its own frame among the others makes a cycle of them. When that is
+    collected, frames of running threads are cleared: 3.12.1 crashes, newer versions warn of a
+    BytesIO.
     """
     if Feature.FRAMES in AVAILABLE:
         frames = sys._current_frames()

@@ -1,4 +1,4 @@
-"""What has processes of its own, pools, executors and managers: where it is, and whose it is."""
+"""Pools, executors and managers, which have processes of their own."""
 
 from __future__ import annotations
 

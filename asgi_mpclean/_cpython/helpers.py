@@ -19,10 +19,11 @@ _util: Any = multiprocessing.util
 def remove_files(timeout: float) -> None:
     """Remove the sockets of listeners, and the temporary directory that holds most of them.
 
-    Python does so at its exit, to which a process that a signal ends does not come. One of them is
-    the fork server's, which is ended first; if somebody keeps that alive, nothing is removed. Takes
-    no lock and starts no thread: it may be called in a signal handler, and at the exit of the
-    interpreter. A forked child or a worker only lets go of the server of its parent.
+    Python does so at its exit, which a process that dies by a signal never reaches. One socket is
+    that of the fork server, which is ended first; if another process keeps that alive, nothing is
+    removed. This takes no lock and starts no thread, so that it may be called in a signal handler
+    and at the exit of the interpreter. A forked child or a worker only lets go of the server of its
+    parent.
 
     Args:
         timeout: Seconds to wait for the fork server.
@@ -43,10 +44,10 @@ def _stop_fork_server(timeout: float) -> bool:
 
 
 def stop_helpers(timeout: float) -> None:
-    """End the fork server and the resource tracker, as children of the next program otherwise.
+    """End the fork server and the resource tracker, or the next program inherits them.
 
     Args:
-        timeout: Seconds to wait for each of them; somebody may keep it alive.
+        timeout: Seconds to wait for each of them; another process may keep it alive.
     """
     remove_files(timeout)
     if Feature.HELPERS in AVAILABLE and sys.platform != "win32":

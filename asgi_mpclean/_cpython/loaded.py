@@ -1,7 +1,7 @@
 """Modules of the standard library that the program may have imported, or not.
 
-Nothing of a module that nobody has imported can exist. So it is looked up in `sys.modules`, and the
-program is spared an import that it has no use for.
+There are no objects of a module that nobody has imported. So modules are looked up in
+`sys.modules`, which spares the program imports that it has no use for.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def send_soon(signum: int, seconds: float) -> bool:
 
 def _send_after(signum: int, seconds: float) -> None:
     time.sleep(seconds)
-    # To the main thread, which may wait in a system call by now.
+    # To the main thread itself, which may be waiting in a system call.
     if sys.platform == "win32":
         signal.raise_signal(signum)
     else:

@@ -1,4 +1,4 @@
-"""Whether something is just being made, so that no registry of multiprocessing knows it yet."""
+"""Resources that are just being made, so that no registry of multiprocessing knows them yet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START: Any = multiprocessing.process.BaseProcess.start
 def is_making_something() -> bool:
     """Tell whether a thread is making a semaphore, shared memory or a child process.
 
-    Whoever ends the process at such a moment leaves that behind.
+    If the process ends at such a moment, the resource is left behind.
     """
     if Feature.FRAMES not in AVAILABLE or Feature.CHILDREN not in AVAILABLE:
         return False

@@ -20,10 +20,10 @@ try:
 except ImportError:  # pragma: no cover - Windows frees it with its last user
     _posixshmem = None
 
-# Something in the folder where Linux keeps it that is no semaphore, and not the arena of a Value or
-# an Array, which has no name any more.
+# A mapped file in the folder of shared memory that is neither a semaphore nor the arena of a Value
+# or an Array, which has no name any more.
 OTHER_MAPPING = re.compile("/dev/shm/(?!sem[.]|pym-)")  # noqa: S108 - only looked for
-# The names that Python itself makes up; nobody else comes to one of them by chance.
+# The random names that Python gives to blocks; no other block has such a name by chance.
 RANDOM_NAME = re.compile(r"/?psm_[0-9a-f]{8}")
 
 # Device and inode, which tell a block from a later one of the same name.
@@ -39,7 +39,7 @@ def made_shared_memory(block: Any) -> bool:
 def note_shared_memory(block: Any) -> bool:
     """Remember which memory is meant by the name of `block`; tells whether that is known.
 
-    An open block tells by itself, one that the app has closed does not any more.
+    An open block has a descriptor that tells; one that the app has closed has none.
     """
     if block not in _identities:
         identity = _identity(getattr(block, "_fd", -1))
@@ -49,7 +49,7 @@ def note_shared_memory(block: Any) -> bool:
 
 
 def believe_name(block: Any) -> None:
-    """Take what has the name of `block` now for its memory, as it is closed and cannot tell."""
+    """Assume that `block`, which is closed, is the memory that has its name now."""
     identity = _identity_by_name(block)
     if identity is not None:
         _identities.setdefault(block, identity)
@@ -135,10 +135,10 @@ def _is_replaced(block: Any) -> bool:
 def unlink_shared_memory(block: Any) -> bool:
     """Unlink `block` and tell the resource tracker; tells whether it was still there.
 
-    Lock-free as `unlink` of semaphores is, and for the same reason.
+    It takes no lock, so that it may run in a signal handler.
     """
     if _is_replaced(block):
-        return False  # And the tracker may know the name for the other one.
+        return False  # The tracker may know this name as that of the other block.
     if _posixshmem is None or Feature.TRACKER not in AVAILABLE:
         with contextlib.suppress(FileNotFoundError):
             block.unlink()
@@ -150,7 +150,7 @@ def unlink_shared_memory(block: Any) -> bool:
     except OSError:
         found = False
     if is_tracked(block):
-        # Whoever was quicker may have told the tracker or not.
+        # If it was unlinked before, the tracker may have been told or not.
         unregister([block._name], "shared_memory", known=found)
     return found
 

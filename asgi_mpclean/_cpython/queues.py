@@ -31,8 +31,8 @@ def take_backlog(queue: Any) -> list[Any]:
     if not buffer:
         return []
     taken: list[Any] = []
-    # One call in C, which no other thread interrupts: taken one by one, items would come between
-    # those that the feeder goes on taking.
+    # One call in C, which no other thread interrupts: while items were taken one by one, the feeder
+    # would go on taking some between them.
     with contextlib.suppress(IndexError):
         taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
     return [item for item in taken if item is not _queues._sentinel]
@@ -78,7 +78,7 @@ def readable_fd(queue: Any) -> int | None:
     """Return the descriptor of the read end of `queue`'s pipe, None if it is closed."""
     if not has_readable_pipes():
         return None
-    # What `fileno()` returns, which takes two calls more.
+    # `fileno()` returns the same, and takes two calls more.
     handle: int | None = getattr(getattr(queue, "_reader", None), "_handle", None)
     return handle
 
@@ -154,11 +154,11 @@ def seal_queue(queue: Any) -> None:
 
 
 def leave_feeder(queue: Any, *, forget: bool) -> None:
-    """Spare the exit of the interpreter the join of `queue`'s feeder, which may be blocked.
+    """Keep the exit of the interpreter from joining `queue`'s feeder, which may be blocked.
 
     Args:
         queue: A `multiprocessing` queue.
-        forget: Spare it as well telling the feeder to end, which takes a lock.
+        forget: Keep it also from telling the feeder to end, which takes a lock.
     """
     if Feature.FEEDER not in AVAILABLE:
         if hasattr(queue, "cancel_join_thread"):
@@ -167,7 +167,7 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
     queue._joincancelled = True
     for name in ("_jointhread", "_close") if forget else ("_jointhread",):
         if (finalizer := getattr(queue, name, None)) is not None:
-            # As `Snapshot.claim` does it, at half the price of `cancel`.
+            # As in `Snapshot.claim`; it takes half the time of `cancel`.
             _util._finalizer_registry.pop(finalizer._key, None)
 
 

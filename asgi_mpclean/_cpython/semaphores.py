@@ -27,7 +27,7 @@ try:
 except ImportError:  # pragma: no cover - Windows has no named semaphores to unlink
     _sem_unlink = None
 
-# So many names go to the tracker at once, which forgets them while the next ones are unlinked.
+# The number of names that the tracker is told at once; it works while the next are unlinked.
 HANDFUL = 100
 
 # What Python begins the name of a semaphore with, unless it is told otherwise, and how it ends.
@@ -84,7 +84,7 @@ class Snapshot:
         name = _name(semaphores[0])
         if name is not None and name in self._finalizers:
             return True
-        # Without a name it came from the fork context, where a copy is inherited, never unpickled.
+        # One without a name is of the fork context, where copies are inherited, not unpickled.
         return name is None and id(semaphores[0]) in self._objects_made_here()
 
     def _objects_made_here(self) -> set[int]:
@@ -168,7 +168,7 @@ def unlink_semaphores(names: Sequence[str], *, known: bool = True) -> int:
             try:
                 _sem_unlink(name)
             except FileNotFoundError:
-                unlinked -= 1  # Somebody was quicker; the tracker must be told all the same.
+                unlinked -= 1  # It was unlinked before; the tracker must be told all the same.
             except OSError:
                 continue
             done.append(name)

@@ -1,4 +1,4 @@
-"""The resource tracker: what it must hear of what has been unlinked without it."""
+"""The resource tracker: telling it about what has been unlinked in this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _trackers = _Trackers()
 
 
 def note_tracker() -> None:
-    """Remember which resource tracker hears of what is made now."""
+    """Remember the present resource tracker, which is told of all resources made now."""
     pid = getattr(getattr(_tracker, "_resource_tracker", None), "_pid", None)
     if pid is not None:
         _trackers.pids.add(pid)
@@ -40,9 +40,9 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
     """Tell the resource tracker that nothing of these names is left to clean up.
 
     Args:
-        names: What it is about.
-        kind: What that is, in the tracker's own words.
-        known: False if somebody may have told it already.
+        names: Their names.
+        kind: The tracker's word for their kind, such as "semaphore".
+        known: False if the tracker may have been told already.
     """
     note_tracker()
     fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
@@ -53,9 +53,9 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
         return
     if fd is None:
         return
-    # A tracker prints a traceback about what it does not know; to know a thing twice is harmless.
+    # A tracker prints a traceback for a name that it does not know; to register twice is harmless.
     known = known and len(_trackers.pids) <= 1
-    with contextlib.suppress(OSError):  # A tracker that is gone has nothing to forget.
+    with contextlib.suppress(OSError):  # The tracker is gone.
         if not known:
             _tell(fd, "REGISTER", names, kind)
         _tell(fd, "UNREGISTER", names, kind)

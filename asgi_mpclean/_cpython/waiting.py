@@ -67,8 +67,8 @@ class Waiting(NamedTuple):
 def waiting_for_end(event_loop: int) -> list[Waiting]:
     """Return where the app waits for a worker, a pool, an executor or a queue to end.
 
-    The thread of the event loop waits for whatever it calls of multiprocessing; another one may
-    read a queue all its life, so that there only what is called for an end counts.
+    In the thread of the event loop any call of multiprocessing counts as waiting. Another thread
+    may read a queue all its life, so there only the methods that wait for an end count.
 
     Args:
         event_loop: The identifier of the thread that the event loop runs in.

@@ -1,8 +1,9 @@
 """Running the program again: at once, or when the server has shut down.
 
 A server is asked to stop by its own flag rather than by a signal: uvicorn raises each signal that
-it has caught once more at its end, and would die of it. What it does next is wait for its
-connections, end the lifespan and return; the program then ends, and in its atexit another begins.
+it has caught once more at its end, and would die of it. Told by its flag, it waits for its
+connections, ends the lifespan and returns; then the program ends, and an exit function starts it
+again.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ class Restart(NamedTuple):
     def perform(self) -> None:
         """Clean up, and begin anew; does not return."""
         _exec.make_ready()
-        with contextlib.suppress(OSError, TypeError):  # It is gone, or was never known.
+        with contextlib.suppress(OSError, TypeError):  # The folder is gone, or was never known.
             os.chdir(STARTED_IN)  # type: ignore[arg-type]  # see above
         if self.via == "exec":
             _exec.execv(self.command[0], self.command)
         # What PyInstaller has unpacked for this process is removed at its end.
         if getattr(sys, "frozen", False):
             os.environ["PYINSTALLER_RESET_ENVIRONMENT"] = "1"
-        # What can be inherited, such as a listening socket, is so by an exec as well.
+        # Open descriptors are inherited, such as a listening socket: an exec would do the same.
         subprocess.Popen(self.command, close_fds=False)  # noqa: S603 - our own command line
         os._exit(0)
 
@@ -63,7 +64,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
 
     Args:
         via: "exec" keeps the process and its id. "spawn" starts another process and ends this one
-            with status 0, for Windows, where an exec is nothing else.
+            with status 0; it is for Windows, where an exec does the same.
 
     Raises:
         ValueError: If `via` is something else.
@@ -95,7 +96,7 @@ def _own_command() -> list[str]:
     if not sys.executable or not arguments:
         msg = "cannot restart: this Python does not know its own command line"
         raise RuntimeError(msg)
-    # By the full path of the interpreter, as by its name a virtual environment is not found.
+    # By the full path: started by its name, the interpreter does not find a virtual environment.
     return [sys.executable, *arguments[1:]]
 
 
@@ -103,7 +104,7 @@ def _running_server() -> Any | None:
     """Return the server that handles the signals, if it is one of uvicorn's kind."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         server = getattr(_handler_found(signum), "__self__", None)
-        if isinstance(getattr(server, "should_exit", None), bool):  # Supervisors have an Event.
+        if isinstance(getattr(server, "should_exit", None), bool):  # Supervisors: an Event.
             return server
     return None
 

@@ -1,4 +1,4 @@
-"""One call of the user's code, and the threads that are in one."""
+"""One call of the user's code, and the threads that are making one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 logger = logging.getLogger("asgi_mpclean")
+
+
+def _load_for_tracebacks() -> None:
+    """Format a traceback now: the first one imports modules, which may fail in a clean-up."""
+    try:
+        len(os.environ[""])
+    except KeyError:
+        logging.Formatter().formatException(sys.exc_info())
+
+
+_load_for_tracebacks()
 
 
 class _Calling(PerProcess):
@@ -47,7 +59,7 @@ class _Alarm(PerProcess):
 
 
 class Call:
-    """One call of user code, or several that are waited for as one, made somewhere else.
+    """One call of user code, or several that are waited for together.
 
     Args:
         functions: What is called, one after the other.
@@ -66,7 +78,7 @@ class Call:
         self._generation = GENERATION.count
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
-        # Who takes the last of these is the last to end; taking one is atomic.
+        # Each function takes one at its end, atomically; the one that takes the last ends last.
         self._unended = [n == 0 for n in range(self.size)]
 
     @property
@@ -93,7 +105,7 @@ class Call:
             logger.warning("%s raised", self._what, exc_info=True)
         finally:
             if self._generation != GENERATION.count:
-                os._exit(0)  # A child that the callback forked: no part of the clean-up is its own.
+                os._exit(0)  # The callback has forked: in the child, the clean-up is not to go on.
             if self._unended.pop():
                 self._pending.release()
 
@@ -127,8 +139,8 @@ def in_callback() -> bool:
 def is_left_to_main_thread() -> bool:
     """Tell whether Python is ending, and this is a daemon thread.
 
-    Here no callback could be interrupted any more, and no thread be left behind with it; the main
-    thread has an alarm, and cleans up all the same.
+    Such a thread could neither interrupt a callback nor leave it to another thread. The main thread
+    can interrupt it by an alarm, and cleans up in its place.
     """
     if in_main_thread():
         return False

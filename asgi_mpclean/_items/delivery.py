@@ -31,7 +31,7 @@ TURN_SECONDS = 0.05
 class Deliveries:
     """The deliveries of a clean-up: begun at once, or held back and begun together.
 
-    Reading a thousand queues takes less time if no thread that delivers takes turns with it.
+    Reading a thousand queues is faster while no thread delivers at the same time.
 
     Args:
         runner: Makes the calls.
@@ -53,13 +53,13 @@ class Deliveries:
         self._held = []
 
     def flush(self) -> None:
-        """Begin with those held back so far, as there is something to be waited for."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
         if self._held:
             held, self._held = self._held, []
             self._submit(held)
 
     def release(self) -> None:
-        """Begin with all of them, and hold back no more."""
+        """Begin all deliveries that were held back, and hold back no more."""
         self.flush()
         self._held = None
 
@@ -104,7 +104,7 @@ class Sink:
         self.add_items(items)
 
     def flush(self) -> None:
-        """Begin with what was held back, as there is time now."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
 
     def make_room(self) -> None:
         """See to it that what was added is taken: there is no room for more."""
@@ -118,7 +118,7 @@ class Delivery(Sink):
 
     Args:
         report: Where delivered, dropped and failed items are counted.
-        on_item: What receives them; without it they are dropped, and not even unpickled.
+        on_item: Called with each item; without it, items are dropped and not even unpickled.
         deliveries: Those of the clean-up.
     """
 
@@ -220,7 +220,7 @@ class Delivery(Sink):
         return True
 
     def flush(self) -> None:
-        """Begin with what was held back, as there is time now."""
+        """Begin the deliveries that were held back, as the caller has to wait for something."""
         self._deliveries.flush()
 
     def make_room(self) -> None:

@@ -1,9 +1,9 @@
 """Reading a multiprocessing pipe raw: frames that are there now, without ever blocking.
 
 `get_nowait` until Empty is no way to drain a queue: it goes through locks that a dead peer may
-hold, and it believes a feeder that is behind. The pipe itself knows. Its wire format is that of
-`multiprocessing.connection`: a 4-byte length, network order, then the pickle; a length of -1
-announces an 8-byte one.
+hold, and it takes a queue for empty whose feeder is behind. The pipe itself holds everything. Its
+wire format is that of `multiprocessing.connection`: a length of 4 bytes in network order, then the
+pickle; a length of -1 says that one of 8 bytes follows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-# What a Linux pipe holds by default; a longer read would only allocate more.
+# The size of a Linux pipe by default; a longer read would only allocate more.
 CHUNK = 64 * 1024
 # So many bytes are read at once, as a fast writer could keep who reads for ever.
 AT_ONCE_BYTES = 1024 * 1024
@@ -52,7 +52,7 @@ class FrameParser:
         self._size = 0  # of all pieces together
         self._wanted = 0  # bytes that the pending frame has when it is complete, once that is known
         self._unsure = False
-        # It cannot be told any more where a frame begins; the rest is only thrown away.
+        # The beginning of the next frame is not known any more; the rest is thrown away.
         self.corrupt = False
 
     def distrust(self) -> None:
@@ -109,7 +109,7 @@ class FrameParser:
         while (begin := start + _SHORT_SIZE) <= end:
             (size,) = unpack(data, start)
             if size < 0:
-                self.corrupt = size != -1  # Two readers without the lock; the rest means nothing.
+                self.corrupt = size != -1  # Two read without the lock; the rest means nothing.
                 if self.corrupt or end - begin < _LONG.size:
                     break
                 (size,) = _LONG.unpack_from(data, begin)

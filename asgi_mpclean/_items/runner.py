@@ -90,7 +90,7 @@ class _Threads:
 
     def wait(self, until: float) -> bool:
         while self._waiting:
-            # The last ends last, unless somebody is stuck: so this wakes up once, not every time.
+            # The last call ends last, unless one is stuck: so this wakes up once, not per call.
             last = self._waiting[-1]
             remaining = until - time.monotonic()
             if last.wait(min(PATIENCE_SECONDS, remaining)):
@@ -102,7 +102,7 @@ class _Threads:
         return True
 
     def _help(self, last: Call) -> None:
-        """Start another thread, if those before seem to be stuck before the last call."""
+        """Start another thread, if the others seem to be stuck before they reach the last call."""
         now = time.monotonic()
         if not last.started and now - max(last.made, self._helped) >= PATIENCE_SECONDS:
             self._helped = now

@@ -47,7 +47,7 @@ class DefaultRegistry(Registry):
             ValueError: As `Registry.register`.
             RuntimeError: As `Registry.register`.
         """
-        # What is known to the process already stays with it.
+        # What is registered with the process already stays with the process.
         owner = None if resource in self else find_owner()
         if owner is None or owner is self:
             return super().register(resource, name=name, on_item=on_item, stop=stop)

@@ -1,9 +1,9 @@
-"""Whom a resource belongs to: the lifespan in whose course it is registered, or the process.
+"""The owner of a resource: the lifespan in whose course it is registered, or the process.
 
 A lifespan's start-up runs in a context of its own, and so does each request of a wrapped app. With
 `lifespan=` the requests do not pass through this library: then the scope that the endpoint was
-called with tells, or the event loop that its thread works for. What cannot be told for certain
-belongs to the process, which ends it later, not too early.
+called with tells, or the event loop that its thread works for. A resource whose owner is not
+certain belongs to the process, which ends it later rather than too early.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
             """Raise RuntimeError if a clean-up is under way."""
 
 
-# Kept apart from the processes, which are pickled.
+# Not an attribute of the process, as that is pickled and a registry cannot be.
 _registries: weakref.WeakKeyDictionary[Process, weakref.ref[Registrar]]
 
 
@@ -107,7 +107,7 @@ class Process(ContextProcess):
         signals.raise_no_more()
 
     def end_child(self) -> None:
-        """Have the exit code of SIGTERM, if it came."""
+        """End with the exit code of SIGTERM, if that has come."""
         from asgi_mpclean._worker import signals  # noqa: PLC0415 - needed in the child only
 
         signals.end_process()

@@ -25,15 +25,31 @@ from .options import check_callback, check_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from asgi_mpclean._report import CleanupReport
     from asgi_mpclean._resources.base import Kind
+    from asgi_mpclean._shutdown.state import Registered
 
-    from .registry import Registry
+    from .entries import Record
 
-# The time (seconds) that closing what came too late may take.
+    class Keeper(Registered, Protocol):
+        """What registering asks of a registry."""
+
+        @property
+        def is_shutting_down(self) -> bool:
+            """Whether a clean-up is under way."""
+
+        def find(self, resource: object) -> Record | None:
+            """Return what is known of a resource."""
+
+        def keep(self, entry: Entry, note: object, known: Record | None) -> bool:
+            """Keep a new entry, or a changed one; tells whether it is not too late."""
+
+
+# The time (seconds) that closing a resource may take which was registered too late.
 DISCARD_SECONDS = 1.0
-# The folder of this package: its frames are not the user's.
+# The folder of this package, by which frames of the library are told from the user's.
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # `jobs = register(...)`, or `register(jobs)`.
 ASSIGNED = re.compile(r"^\s*([\w.]+)\s*(?::[^=]*)?=[^=]")
@@ -41,7 +57,7 @@ REGISTERED = re.compile(r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]")
 
 
 def register(
-    registry: Registry,
+    registry: Keeper,
     resource: Any,
     *,
     name: str | None,
@@ -62,7 +78,7 @@ def register(
         # Noted now, as the end is where time counts.
         semaphores = semaphore_names_of(resource) if kind is QUEUE else None
         known = Entry(resource, kind, "", semaphores=semaphores)
-    entry = Entry(  # A new one, as a clean-up may have begun with the one before.
+    entry = Entry(  # A new object, as a clean-up may already be using the old one.
         resource,
         kind,
         name or known.name or _default_name(resource, kind),
@@ -79,7 +95,7 @@ def register(
         weakref.finalize(registry, guard.leave).atexit = False
 
 
-def clean(registries: tuple[Registry, ...], timeout: float, *, discover: bool) -> CleanupReport:
+def clean(registries: tuple[Registered, ...], timeout: float, *, discover: bool) -> CleanupReport:
     """Do what `Registry.clean` does."""
     check_timeout(timeout)
     return clean_up(Request.by_call(registries, timeout, discover=discover))
@@ -98,7 +114,7 @@ def _check_options(kind: Kind, *, name: object, on_item: object, stop: object) -
 
 
 def _default_name(resource: Any, kind: Kind) -> str:
-    """Return a process's own name, or else what and where the registering line says."""
+    """Return a process's own name, or the variable and the place in the line that registers."""
     if kind is PROCESS:
         return str(resource.name)
     frame = inspect.currentframe()

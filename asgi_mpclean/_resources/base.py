@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from asgi_mpclean._items.runner import Runner
     from asgi_mpclean._report import ResourceReport
 
-    from .worker import WorkerCloser
-
 NO_OPTIONS: frozenset[str] = frozenset()
 ITEMS = frozenset({"on_item"})
 STOP = frozenset({"stop"})
@@ -33,7 +31,7 @@ def always(_entry: Entry) -> bool:
 
 
 def nothing(_resource: Any) -> None:
-    """Note nothing about a resource."""
+    """Do nothing when a resource is registered."""
 
 
 class Kind(NamedTuple):
@@ -129,12 +127,12 @@ class Context(NamedTuple):
 
 
 class Closer:
-    """Takes one resource through a clean-up; each step is nothing unless its kind needs it.
+    """Takes one resource through a clean-up; a kind overrides the steps that it needs.
 
     Args:
         entry: The resource and its options.
-        report: What is written into.
-        context: What is shared with the others.
+        report: Where the closer writes what it did.
+        context: What the closers of a clean-up share.
     """
 
     # Whether others need it until they have ended.
@@ -151,8 +149,8 @@ class Closer:
     def ask(self) -> None:
         """Ask what runs in it to end, together with the workers."""
 
-    def look(self) -> list[WorkerCloser]:
-        """Help it on; returns its worker processes that have not been returned before."""
+    def look(self) -> list[Any]:
+        """Help it on; returns a `WorkerCloser` for each worker not returned before."""
         return []
 
     def fileno(self) -> int | None:
@@ -164,7 +162,7 @@ class Closer:
         return False
 
     def force(self) -> None:
-        """End it the hard way, as the time for asking is over."""
+        """End it by force, as the time for asking is over."""
 
     def finish(self) -> None:
         """Begin to end it, now that no worker uses it any more."""
@@ -173,7 +171,7 @@ class Closer:
         """Report what became of it; nothing is waited for any more."""
 
     def call(self, function: Callable[[], object], what: str) -> Call:
-        """Have something called that may block; `what` is what it does to the resource."""
+        """Call a function that may block, in a thread; `what` says for the log what it does."""
         return self.context.runner.submit([function], f"{what} {self.report.name}")
 
 
@@ -205,7 +203,7 @@ _cleaned: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 def note_cleaned(resource: Any) -> None:
     """Keep a resource from being discovered once more by the next trigger."""
-    with contextlib.suppress(TypeError):  # What cannot be referred to weakly is not discovered.
+    with contextlib.suppress(TypeError):  # Classes without weak references are never discovered.
         _cleaned[id(resource)] = resource
 
 

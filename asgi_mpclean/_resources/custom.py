@@ -1,4 +1,4 @@
-"""A kind that somebody has added by `add_kind`: closed by one function of theirs."""
+"""Kinds that were added by `add_kind`: each is closed by the one function given there."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CustomCloser(Closer):
         self._outcome = "still running"
 
     def finish(self) -> None:
-        """Begin to close it, as the workers have used it until now."""
+        """Begin to close it: the workers, which may have used it, have ended."""
         self.call(self._run, "closing")
 
     def _run(self) -> None:

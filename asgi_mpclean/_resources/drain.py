@@ -1,4 +1,4 @@
-"""Reading a queue's pipe, under its readers' lock, into where its items go."""
+"""Reading a queue's pipe under its readers' lock, and passing its items on."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 # The time (seconds) after which a pipe in which nothing moves is not expected to move again.
 STALLED_SECONDS = 0.1
-# How often (seconds) a pipe or a feeder is looked at that is about to send something.
+# How often (seconds) to look at a pipe or a feeder that is about to send something.
 PIPE_TICK_SECONDS = 0.0005
-# The pickle of None, the usual sentinel: what a worker left of its `stop` is no item.
+# The pickle of None, the usual sentinel: one that no worker has taken is not an item.
 NONE_FRAME = bytes(dumps(None))
 # A pipe holds 64 KiB on Linux, and less elsewhere. With so many bytes in it a writer may wait.
 NEARLY_FULL_BYTES = 12 * 1024
@@ -72,7 +72,7 @@ class QueueDrain:
 
     @property
     def is_corrupt(self) -> bool:
-        """Whether nothing tells any more where a frame begins."""
+        """Whether the beginning of the next frame is not known any more."""
         return self._reader is not None and self._reader.corrupt
 
     @property
@@ -102,7 +102,7 @@ class QueueDrain:
         return bool(taken)
 
     def give_lock(self) -> None:
-        """Give the lock back, but in mid-frame, where a reader would take data for a length."""
+        """Give the lock back, except in mid-frame: the next reader would take data for a length."""
         if self._held is not None and self.is_torn:
             self._complete_frame()
         if not self.is_torn:

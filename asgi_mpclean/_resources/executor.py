@@ -47,7 +47,7 @@ class ExecutorCloser(GroupCloser):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # Taken now, as its shutdown lets go of them.
+        # Taken now, as the shutdown of the executor drops its references to them.
         self._processes = executor_processes(self.resource)
         self._futures = executor_futures(self.resource)
         self._in_hand = [future for future in self._futures if future.running()]
@@ -56,7 +56,7 @@ class ExecutorCloser(GroupCloser):
         self._frozen = False
         self._let_go = False
         self._forced = False
-        # Done with or not, its own thread may still be busy ending it.
+        # Whatever its state, its own thread may still be busy ending it.
         self._was = executor_outcome(self.resource)
 
     def begin(self) -> None:

@@ -14,7 +14,7 @@ from .worker import WorkerCloser
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Of the outcomes of its workers, a group has the worst, which is the last of these.
+# From the best to the worst: a group has the worst of the outcomes of its workers.
 OUTCOMES = ("closed", "terminated", "killed", "still running")
 
 
@@ -66,7 +66,7 @@ class GroupCloser(Closer):
         return worker
 
     def end(self) -> None:
-        """Report the worst that had to be done to any of its workers."""
+        """Report the worst of the outcomes of its workers."""
         if self.report.outcome:
             return
         found = {worker.report.outcome for worker in self._workers}

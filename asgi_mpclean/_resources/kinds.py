@@ -85,9 +85,9 @@ def global_names(resources: Iterable[object]) -> dict[int, str]:
     names: dict[int, str] = {}
     modules = list(sys.modules.items()) if wanted else []
     for name, module in modules:
-        # By its type, as cffi's libraries only say that they are modules.
+        # Compared by type: libraries of cffi only claim to be modules.
         if issubclass(type(module), types.ModuleType):
-            # Asked in another way, a module that is imported lazily would be imported now.
+            # Any other look would import a module that imports itself lazily.
             variables = object.__getattribute__(module, "__dict__")
             for key, value in list(variables.items()):
                 if id(value) in wanted:
@@ -96,7 +96,7 @@ def global_names(resources: Iterable[object]) -> dict[int, str]:
 
 
 def add_kind(cls: type[T], close: Callable[[T, float], Iterable[Any] | None]) -> None:
-    """Let `register` accept instances of a class of somebody else's.
+    """Let `register` accept instances of a class that the library does not know.
 
     Queues, processes and locks that extend those of multiprocessing, as torch's do, need none of
     this.

@@ -1,4 +1,4 @@
-"""Locks, and what is made of them: unlinked by who made them. There is nothing to close."""
+"""Locks, and what is made of them: unlinked by the process that made them, and not closed."""
 
 from __future__ import annotations
 

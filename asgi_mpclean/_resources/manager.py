@@ -1,4 +1,4 @@
-"""Managers: ended after all who may use what they serve."""
+"""Managers: ended after all processes that may use the objects they serve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shared memory: who made it unlinks it, who attached to it closes it."""
+"""Shared memory: the process that made it unlinks it, one that attached to it only closes it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ CANCELLED = "the pool was shut down before this job had begun"
 class PoolCloser(GroupCloser, Sink):
     """Takes a `Pool` or a `ThreadPool` through a clean-up.
 
-    To the queue of its jobs it is what a `Delivery` is to a queue of the app.
+    It receives the jobs that are read from the pool's queue, as a `Delivery` receives items.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -58,7 +58,7 @@ class PoolCloser(GroupCloser, Sink):
             self.report.outcome = "already closed"
 
     def begin(self) -> None:
-        """Close it, and take from then on what its workers have not begun."""
+        """Close it; from now on, jobs that no worker has begun are taken back."""
         if not pool_is_transparent():
             self.force()
             return

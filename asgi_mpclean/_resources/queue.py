@@ -87,7 +87,7 @@ class QueueCloser:
             semaphores = semaphore_names_of(queue)
         self.names = semaphores if self.owned else []
         self.was_closed = is_closed(queue)
-        # Others fill it and we read it: to read it while they end keeps them from blocking.
+        # Others put and this process reads: it has to go on, or they block instead of ending.
         self.is_filled_by_others = never_put(queue)
         self.is_left_to_workers = False  # They have been asked to work it off.
         self.carries_log = False  # It is left to who reads it, until all else is done.

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 # A worker that is not asked to stop, and neither writes nor computes anything for this long
 # (seconds), is waiting for work.
 IDLE_SECONDS = 0.3
-# What a worker computes less than this (CPU seconds) in that time is its waiting itself.
+# Less CPU time (seconds) than this in that time is used by waiting alone.
 BUSY_CPU_SECONDS = 0.03
-# How long (seconds) the exit code of a process may take that is gone.
+# How long (seconds) to wait for the exit code of a process that is gone.
 EXITCODE_SECONDS = 0.2
-# What Python takes for the exit code of each worker of a fork server that has died.
+# The exit code that Python reports for each worker of a fork server that has died.
 FORK_SERVER_DIED = 255
-# Where in the time allowed each step of the escalation comes.
+# At which part of the allowed time each step of the escalation comes.
 IDLE_LIMIT = 0.4
 TERMINATE_AT = 0.7
 KILL_AT = 0.85
@@ -116,7 +116,7 @@ class WorkerCloser:
 
     @property
     def sentinel(self) -> int | None:
-        """The handle that becomes ready when the process ends; none if that is so already."""
+        """The handle that becomes ready when the process ends; none if it has ended."""
         with contextlib.suppress(ValueError):
             return int(self.process.sentinel) if self.process.exitcode is None else None
         return None
@@ -170,7 +170,7 @@ class WorkerCloser:
         return min(kill_at, max(in_time, (self._terminated_at + kill_at) / 2))
 
     def _is_awaited(self) -> bool:
-        """Tell whether it may finish a computation; Python itself ends a daemon in mid-work."""
+        """Tell whether it may finish a computation; Python itself terminates daemons at once."""
         return self.report.registered or not self.process.daemon
 
     def _last_computing(self, now: float) -> float:

@@ -53,7 +53,7 @@ class Closers:
         self._context = Context(self.runner, self.deliveries, self.snapshot, request.going_away)
 
     def add(self, entry: Entry) -> None:
-        """Make the closer of a resource; one that cannot be made is logged and left out."""
+        """Make the closer of a resource; if that fails, log it and leave the resource out."""
         try:
             self._add(entry)
         except Exception:  # a subclass can do anything
@@ -88,10 +88,10 @@ class Closers:
             self.report.resources.append(queue.report)
 
     def each(self, step: Callable[[T], object], closers: Iterable[T]) -> list[T]:
-        """Take one step with each; one that goes wrong does not stop the rest.
+        """Take one step with each closer; an exception of one does not stop the others.
 
         Returns:
-            Those that it went well with.
+            The closers that raised nothing.
         """
         good = []
         for closer in closers:

@@ -1,4 +1,4 @@
-"""Finding what nobody registered, and what the app calls it."""
+"""Finding resources that nobody registered, and the variables that hold them."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ FINDERS = (
 
 
 def find_unregistered() -> list[object]:
-    """Return what a clean-up would not discover any more, once the app has let go of it.
+    """Return the unregistered resources that cannot be found once the app has let go of them.
 
-    Of a queue that is garbage-collected nobody can read the items, nor count them; shared memory
-    then stays in the system, and nothing in the process tells its name.
+    The items of a queue that has been garbage-collected can be neither read nor counted. A block of
+    shared memory stays in the system, and nothing in the process knows its name.
     """
     return [*queues_made_here(), *(thing for find in FINDERS for thing in find())]
 
 
 def discover(closers: Closers) -> None:
-    """Add everything that this process made and nobody registered, but for its children."""
+    """Add all unregistered resources that this process made, except its child processes."""
     known = {id(entry.queue) for entry in closers.queues}
     for queue in queues_made_here():
         if id(queue) not in known and not belongs_to_executor(queue):
@@ -103,7 +103,7 @@ def children(closers: Closers) -> list[Any]:
 
 
 def name_unregistered(closers: Closers) -> None:
-    """Let the queues that lost something be called by what the app calls them."""
+    """Name the queues that lost items after the variables of the app that hold them."""
     lossy = [q for q in closers.queues if q.report.dropped and not q.report.registered]
     names = global_names(queue.queue for queue in lossy)
     for queue in lossy:

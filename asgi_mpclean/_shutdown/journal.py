@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asgi_mpclean._report import CleanupReport
 
-# The file, if anybody watches. Each process of the app appends to it.
+# The file, if a check is running. Each process of the app appends to it.
 _FILE = os.environ.get("ASGI_MPCLEAN_TRACE", "")
 
 
 def trace(event: str, report: CleanupReport | None = None) -> None:
-    """Append an event as a line of JSON, with pid and `time.monotonic()`, if anybody watches."""
+    """Append an event as a line of JSON, with pid and `time.monotonic()`, if a check is running."""
     if not _FILE:
         return
     fields: dict[str, Any] = {"event": event, "pid": os.getpid(), "at": time.monotonic()}
     if report is not None:
         fields["report"] = report.to_dict()
-    # The app ends as well without it.
+    # The app must end even if this cannot be written.
     with contextlib.suppress(OSError):
         descriptor = os.open(_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:

@@ -42,7 +42,7 @@ logger = logging.getLogger("asgi_mpclean")
 
 # The time (seconds) that the fork server may take to end, so that its files can be removed.
 FORK_SERVER_SECONDS = 0.2
-# So many feeders are ended at once; more would hold up the caller and are ended behind its back.
+# At most so many feeders are waited for; more would hold up the caller, and end in a thread.
 FEEDERS_AT_ONCE = 16
 
 
@@ -59,7 +59,7 @@ class Plan:
         self, entries: Iterable[Entry], request: Request, lenders: Iterable[Entry] = ()
     ) -> None:
         self._request = request = request.begun()
-        # What cannot be delivered in time has to be counted in time.
+        # Counting the items that could not be delivered takes time as well.
         self._margin = min(0.05 * request.timeout, 0.1)
         self._closers = Closers(request)
         self._workers = WorkersEnd(self._closers, request.timeout, discover=request.discover)
@@ -138,7 +138,7 @@ class Plan:
         users_ended = all(id(child) in readers_of_logs for child in living)
         until = closers.deadline - self._margin
         closers.deliveries.hold()
-        moving: list[QueueCloser] = []  # All are read, before any is waited for.
+        moving: list[QueueCloser] = []  # Each queue is read once before any of them is waited for.
 
         def look(queue: QueueCloser) -> None:
             if not queue.finish(None, users_ended=users_ended):

@@ -26,8 +26,8 @@ class Request(NamedTuple):
         executors_alone: Leave all else as it is; with `discover`, end those that nobody registered.
         on_report: Called with the report.
         report_nothing: Call `on_report` also if there was nothing to do.
-        in_handler: The frame below may hold any lock, as a signal handler has cut into it.
-        insists: Somebody insists that it be quick.
+        in_handler: A signal handler asks: the code that it interrupts may hold any lock.
+        insists: A second signal has come: the clean-up is to be quick.
         start: `time.monotonic()` when the clean-up was triggered; 0 before that.
     """
 
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     start: float = 0.0
 
     def begun(self) -> Request:
-        """Return this request with the time of now as its start, unless it has one."""
+        """Return this request with the present time as its start, unless it has one."""
         return self if self.start else self._replace(start=time.monotonic())
 
     @classmethod

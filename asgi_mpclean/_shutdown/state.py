@@ -1,4 +1,4 @@
-"""What a process knows of its clean-ups: one object, which a child by fork starts anew.
+"""The state of the clean-ups of a process: one object, which is reset in a child by fork.
 
 It is small and imports little, as a worker that only imports the app imports it too.
 """
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 
-# What the command line of this program names is relative to the folder that it was started in.
+# The paths in the command line of this program are relative to the folder it was started in.
 STARTED_IN: str | None = None
 with contextlib.suppress(OSError):
     STARTED_IN = os.getcwd()
@@ -128,7 +128,7 @@ class State(PerProcess):
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
             to end the process.
-        kept: What nobody registered, where a server ends a process without saying so.
+        kept: Unregistered resources, kept alive where a server ends a process without a signal.
         sessions: The lifespans that are open.
         guard: Watches the signals that would kill without a word.
         guarded: The registries whose end takes the guard away, if they were the last.
@@ -148,7 +148,7 @@ class State(PerProcess):
         super().__init__()
 
     def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
-        """Know nothing yet."""
+        """Be as in a new process."""
         self.slot = _thread.allocate_lock()
         self.threads: set[int] = set()
         self.running: Running | None = None
@@ -170,7 +170,7 @@ STATE = State()
 
 
 def set_policy(policy: Policy) -> None:
-    """Clean up in this way where no lifespan does it; the latest app's word counts."""
+    """Set how to clean up where no lifespan does it; the latest app decides."""
     policy.serving |= STATE.policy.serving
     STATE.policy = policy
 
@@ -201,5 +201,5 @@ def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None
         timer.start()
 
 
-# As early as possible, as the first to be registered is the last to be called.
+# As early as possible, as the function that is registered first is called last.
 atexit.register(perform_restart)

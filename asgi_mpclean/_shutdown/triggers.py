@@ -1,4 +1,4 @@
-"""Who may clean up, and when: many triggers, one clean-up at a time, each thing cleaned once."""
+"""The triggers of clean-ups: one clean-up at a time, and each resource is cleaned once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ logger = logging.getLogger("asgi_mpclean")
 
 # The time (seconds) that logging and `on_report` may take once everything is done.
 REPORTING_SECONDS = 1.0
-# How often (seconds) who waits for the clean-up of another thread looks whether it can help.
+# How often (seconds) a thread that waits for another's clean-up looks for calls left to it.
 TURN_LOOK_SECONDS = 0.02
 # The time (seconds) that a thread may take to start a process which has begun to.
 STARTING_SECONDS = 0.5
@@ -61,7 +61,7 @@ def clean_at_exit() -> None:
     """From now on, clean up when the process ends by itself."""
     at_process_exit(_at_exit)
     note_tracker()
-    logger.isEnabledFor(logging.INFO)  # It remembers the answer for the end, where time counts.
+    logger.isEnabledFor(logging.INFO)  # The logger caches the answer for the end.
 
 
 def _at_exit() -> None:
@@ -104,7 +104,7 @@ before_threads_are_joined(_before_threads_are_joined)
 
 
 def is_ended_by_thread() -> bool:
-    """Tell whether a thread is ending the process, and the app needs no other end."""
+    """Tell whether another thread is ending the process, so that nothing else has to."""
     return time.monotonic() < STATE.exit_until
 
 
@@ -122,9 +122,9 @@ def clean_before_exec() -> None:
 
 
 def keep_until_exit() -> None:
-    """In a process that multiprocessing has started, keep what nobody registered until the exit.
+    """In a process that multiprocessing has started, keep unregistered resources until the exit.
 
-    Such as a worker of hypercorn, which is told to stop without a signal.
+    A worker of hypercorn is such a process: it is told to stop without a signal.
     """
     if multiprocessing.parent_process() is not None:
         STATE.kept[:] = find_unregistered()
@@ -138,17 +138,17 @@ def clean_up(request: Request, run: Run | None = None) -> CleanupReport:
         run: Does it in a way of its own, and publishes the report by the function it is given.
 
     Returns:
-        What was done; nothing, where a clean-up is under way below this call.
+        What was done: nothing, if this is called in the course of a clean-up.
     """
     request, thread = request.begun(), _thread.get_ident()
-    # Called by an `on_item`, or by a signal that came in the middle: somebody below us is at it.
+    # Called by an `on_item`, or by a signal in the middle of a clean-up of this thread.
     beneath = in_callback() or thread in STATE.threads
     if state.DISABLED or beneath or is_left_to_main_thread():
         return CleanupReport(request.trigger, request.timeout)
     if request.insists and STATE.running is not None:
         STATE.running.hurry()
-    # What a signal's handler raises must not keep the next clean-up from its turn, nor come
-    # between what was done and its report.
+    # An exception of a signal handler must not keep the next clean-up from its turn, nor lose the
+    # report of this one.
     with HeldBack():
         STATE.threads.add(thread)
         try:
@@ -237,7 +237,7 @@ def _publish(request: Request, report: CleanupReport) -> None:
         return
     STATE.reported = True
     if request.in_handler:
-        # The frame below may hold the lock of a logging handler.
+        # The interrupted code may hold the lock of a logging handler.
         _call(log, report)
     else:
         log(report)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.02
 # The time (seconds) that workers get once somebody insists: gunicorn kills two seconds after that.
 INSISTED_SECONDS = 1.5
-# The time (seconds) that workers get for taking what they are just taking from a queue.
+# The time (seconds) that a worker gets to finish reading an item from a queue.
 TAKING_SECONDS = 0.2
 
 
@@ -39,7 +39,7 @@ class WorkersEnd:
     def __init__(self, closers: Closers, timeout: float, *, discover: bool) -> None:
         self._closers = closers
         self._discover = discover
-        # From when on the workers get how many seconds.
+        # The seconds that the workers get, and from when on.
         self._time = closers.start, timeout
         self._busy: list[Closer] = []
         self.spared: list[WorkerCloser] = []  # Somebody else ends them.
@@ -51,7 +51,7 @@ class WorkersEnd:
             self._time = now, INSISTED_SECONDS
 
     def ask(self) -> None:
-        """Ask the workers to stop; what they have not begun with is taken from their queues."""
+        """Ask the workers to stop, and take the jobs that they have not begun from their queues."""
         closers = self._closers
         asked = [(w, w.stop) for w in self._check_ends() if w.stop is not None]
         worked_off = {id(stop.queue) for _, stop in asked if isinstance(stop, WorkOff)}
@@ -162,4 +162,4 @@ class WorkersEnd:
         except (OSError, ValueError):  # A handle was closed behind our back.
             time.sleep(seconds)
         if time.monotonic() - began < LOOK_SECONDS / 20:
-            time.sleep(LOOK_SECONDS / 20)  # What is ready and stays so must not make this spin.
+            time.sleep(LOOK_SECONDS / 20)  # A handle that stays ready must not make this spin.

@@ -13,7 +13,8 @@ import threading
 import time
 from typing import Any
 
-# How often (seconds) a child by fork looks for its parent: its siblings inherit the pipe's ends.
+# How often (seconds) a child by fork looks for its parent: its siblings inherit the pipe, so that
+# the pipe alone does not tell.
 LOOK_FOR_PARENT_SECONDS = 0.2
 # How long (seconds) a worker whose parent is dead may take for its `finally` blocks.
 GRACE_SECONDS = 0.5

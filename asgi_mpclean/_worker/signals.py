@@ -46,9 +46,9 @@ class TerminatedError(SystemExit):
     """Raised in a worker by SIGTERM, so that its `finally` blocks run."""
 
     def __reduce__(self) -> Any:
-        """Be raised once more, rather than be sent to the parent as the outcome of a job.
+        """Raise this again when it is pickled, so that it is not sent as the outcome of a job.
 
-        A worker of a `ProcessPoolExecutor` catches all that a job raises, and would live on.
+        A worker of a `ProcessPoolExecutor` catches all exceptions of a job, and would live on.
         """
         if threading.current_thread() is threading.main_thread():
             raise self
@@ -115,7 +115,7 @@ class _SendAgain:
         self._hook = hook
 
     def __call__(self, unraisable: Any) -> None:
-        """Be `sys.unraisablehook`."""
+        """Do what `sys.unraisablehook` does, and send SIGTERM again if its exception was lost."""
         if unraisable.exc_type is not TerminatedError:
             self._hook(unraisable)
             return
@@ -140,8 +140,9 @@ def raise_no_more() -> None:
 def _terminate_at_end(signum: int, frame: FrameType | None) -> None:
     if waits_for_threads(frame):
         _die_of_sigterm()
-    # Otherwise it does what SIGTERM would have it do: queues are flushed, finalizers run. No step
-    # is to be cut short, or to be run twice; if it waits for threads after that, it is caught then.
+    # The worker is ending anyway: its queues are flushed, its finalizers run. No step of that is
+    # to be interrupted or repeated. If it waits for threads afterwards, the SIGTERM that is sent
+    # again ends it.
     send_soon(signum, AGAIN_AT_END_SECONDS)
 
 
@@ -165,5 +166,5 @@ def give_handlers_back() -> None:
     """Put back the handlers that the worker has found: the program after an exec inherits them."""
     if threading.current_thread() is threading.main_thread():
         for signum, handler in _worker.found.items():
-            if handler is not None:  # Not Python's, and so not to be put back.
+            if handler is not None:  # Not installed by Python: it cannot be put back.
                 signal.signal(signum, handler)

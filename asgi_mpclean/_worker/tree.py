@@ -1,4 +1,4 @@
-"""The tree of processes below a worker, on Linux: whom it has started, and who outlives it."""
+"""The processes that a worker has started, on Linux, and those of them that outlive it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ def may_have_inherited(pid: int) -> bool:
 def of_fork_server(pid: int | None) -> dict[Identity, None]:
     """Return a worker that a fork server has started, on Linux; none if it is none, or gone.
 
-    It outlives that server, which a signal to all ends, and nobody tells then when it ends.
+    It outlives that server if a signal to the process group ends the server. Then nobody reports
+    when the worker ends.
 
     Args:
         pid: That of the worker. It has the command line of the server, as it was forked from it.

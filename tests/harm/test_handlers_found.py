@@ -135,6 +135,7 @@ def test_a_guard_is_equal_to_the_default() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.SIG_DFL == signal.getsignal(signal.SIGTERM)  # noqa: SIM300 - its own method
     assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN
+    asgi_mpclean.clean()
 
 
 def test_the_server_is_seen_to_stop() -> None:

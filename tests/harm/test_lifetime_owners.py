@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from asgi_mpclean import MPCleanLifespan, Registry, mpclean_lifespan, register
+from asgi_mpclean import MPCleanLifespan, Registry, clean, mpclean_lifespan, register
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     Attach = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def the_process_ends() -> Iterator[None]:
+    """What a test has registered with the process is cleaned up after it, as at the exit."""
+    yield
+    clean()
 
 
 class Mail:

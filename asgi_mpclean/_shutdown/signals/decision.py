@@ -11,12 +11,12 @@ class Moment(NamedTuple):
 
     Attributes:
         held_back: A clean-up is under way in the main thread.
-        out_of_place: The handler has been inherited by a fork, or is not needed any more.
-        in_forked_worker: This is a worker by fork, in which no server runs, and the signal SIGTERM.
+        out_of_place: A fork has inherited the handler, or nobody needs it any more.
+        in_forked_worker: This is a worker by fork, in which no server runs, and it is SIGTERM.
         kills: The signal would kill the process, were it not for handlers of ours.
         making: A semaphore, a block of memory or a process is just being made.
         repeated: The same signal has come before, long enough ago to be a second wish.
-        server_decides: The handler below is a server's, which tells what a repeat means.
+        server_decides: The handler below is a server's that tells by a flag whether it is forced.
     """
 
     held_back: bool = False

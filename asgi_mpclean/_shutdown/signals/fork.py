@@ -36,8 +36,8 @@ class Inherited(Protocol):
 class _Fork:
     """Keeps a fatal signal from being lost in a fork.
 
-    Python forgets in a child what came before it has set itself up. Where a default would have
-    killed the child, a handler of ours must not be the reason that it lives on.
+    Python drops a signal that reaches a child before that has set itself up after the fork. And a
+    child that SIG_DFL would have killed must not live on because of a handler of ours.
     """
 
     def __init__(self) -> None:
@@ -50,19 +50,19 @@ class _Fork:
             self._masks[threading.get_ident()] = set(mask)
 
     def in_parent(self) -> None:
-        """Unblock them."""
+        """Unblock the signals."""
         mask = self._masks.pop(threading.get_ident(), None)
         if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def in_child(self) -> None:
-        """Unblock them, once they kill again."""
+        """Restore SIG_DFL, then unblock the signals."""
         for watch in _watches():
             watch.unguard()
         self.in_parent()
 
     def in_worker(self) -> None:
-        """Let SIGTERM kill what is a worker, not just any fork."""
+        """Let SIGTERM kill a worker of multiprocessing; other forks keep the handler."""
         for watch in _watches():
             watch.unchain_worker()
 

@@ -19,8 +19,8 @@ from .decision import Action, Moment, decide
 if TYPE_CHECKING:
     from types import FrameType
 
-# One event can reach a process twice, by its group and by its supervisor. A repeat that comes
-# sooner (seconds) is not a second wish, unless the server itself takes it for one.
+# One CTRL-C can reach a process twice, by its group and by its supervisor. A signal that comes
+# again sooner than this (seconds) does not count as a second one, unless the server counts it.
 REPEAT_SECONDS = 0.25
 
 # The first process of a PID namespace, such as that of a container.
@@ -53,7 +53,7 @@ class Clean(Protocol):
 
 
 class Watcher(Protocol):
-    """Whom a handler tells of its signal.
+    """A watch, as a handler sees it.
 
     Attributes:
         started: The app has started, so that the server has to end its lifespan.
@@ -86,7 +86,7 @@ class Handler:
         self._mpclean.handle(signum, frame)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_mpclean":  # Asked before it is there, as by `copy`.
+        if name == "_mpclean":  # `copy` asks before the attribute is there.
             raise AttributeError(name)
         return getattr(self._mpclean.previous, name)
 
@@ -161,7 +161,7 @@ class _Chained:
         if STATE.came is not None:
             return Moment(held_back=True)
         if os.getpid() != self._pid or not self.watches:
-            # Where a worker by fork could not be told from any other fork.
+            # Where this Python does not tell workers by fork from other forks.
             other_process = multiprocessing.current_process() is not self._process
             return Moment(
                 out_of_place=True, in_forked_worker=other_process and signum == signal.SIGTERM
@@ -229,7 +229,7 @@ class _Chained:
         signal.signal(self.signum, previous)
 
     def _clean_if_skipped(self) -> None:
-        """Clean up if the server will leave without a word to the lifespan."""
+        """Clean up if the server will end without a shutdown of the lifespan."""
         forced = bool(getattr(self.server, "force_exit", False))
         if forced or self._shutdown_will_be_skipped():
             self._clean(kills=False, insists=forced)
@@ -248,13 +248,13 @@ class _Chained:
     def _clean(self, *, kills: bool, insists: bool) -> None:
         STATE.insists = insists
         try:
-            for watch in reversed(self.watches[:]):  # The latest first: it has the least.
+            for watch in reversed(self.watches[:]):  # The latest lifespan first.
                 watch.clean(signal.Signals(self.signum).name, kills=kills)
         finally:
             STATE.insists = False
 
     def _postpone(self) -> bool:
-        """Have the signal come again when the code that it cut into has gone on for a moment."""
+        """Have the signal come again in a moment, so that the interrupted code can go on."""
         self._postponed += 1
         return self._postponed <= PAUSES and send_soon(self.signum, PAUSE_SECONDS)
 

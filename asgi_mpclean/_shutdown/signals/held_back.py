@@ -81,7 +81,8 @@ def _let_go(found: dict[int, Any], came: list[int]) -> None:
 def _give_again(signum: int) -> None:
     """Do what the signal would have done, had it not been held back.
 
-    Raised again, it would reach an event loop twice, which has been told of it by its descriptor.
+    It is not raised again: an event loop has been told of it by its wake-up descriptor, and would
+    handle it twice.
     """
     handler = signal.getsignal(signum)
     if callable(handler):

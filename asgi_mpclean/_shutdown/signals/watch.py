@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .handler import Clean, _Chained
 
-# Of these only a default that kills is guarded; a terminal's CTRL-C is for the server to handle.
+# The signals that are guarded only where they would kill: the server handles CTRL-C and SIGTERM.
 GUARDED = tuple(number for number in FATAL if number not in {signal.SIGTERM, signal.SIGINT})
 
 
@@ -62,7 +62,7 @@ class Watch:
                 self._join(signum, found)
 
     def guard(self, signals: Iterable[int]) -> None:
-        """Watch those of the signals that would kill the process without a word."""
+        """Watch those of the signals that would kill the process without any clean-up."""
         for signum in signals if in_main_thread() else ():
             found: Any = signal.getsignal(signum)
             known = chained(found)
@@ -120,8 +120,7 @@ class Watch:
 
         The server whose handler the worker has inherited does not run in it: SIGTERM would do
         nothing, and the app or Python itself, which terminates and joins the worker, would hang.
-        Only the default kills it whatever it does; a handler in Python waits for the end of what
-        runs in C.
+        Only SIG_DFL kills it at once; a handler in Python would wait until code in C has returned.
         """
         for handler in self._handlers:
             if handler.signum == signal.SIGTERM and handler.is_installed:
