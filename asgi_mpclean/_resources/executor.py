@@ -96,9 +96,9 @@ class ExecutorCloser(GroupCloser):
         return not self._forced and self._thread is not None and self._thread.is_alive()
 
     def force(self) -> None:
-        """Wait for nothing but the workers there are."""
+        """Wait for nothing but the workers there are; it is not broken when they are ended."""
         self._forced = True
-        if self.quietly and not self._frozen:  # It was asked in a way of the app's own.
+        if not self._frozen:
             self._freeze()
 
     def processes(self) -> Iterable[Any]:
@@ -110,10 +110,11 @@ class ExecutorCloser(GroupCloser):
         if self._calls is not None and feeder(self._calls) is not None:
             QueueCloser(self._calls, self.report, Sink(), self.context.snapshot).read_some()
         if self._frozen:
-            awaited = {id(future) for future in results_awaited(by_daemons=False)}
             futures = executor_futures(self.resource)
-            waited_for = [future for future in futures if id(future) in awaited]
-            self.call(functools.partial(cancel_jobs, waited_for), "the cancelled jobs of")
+            if self.quietly:
+                awaited = {id(future) for future in results_awaited(by_daemons=False)}
+                futures = [future for future in futures if id(future) in awaited]
+            self.call(functools.partial(cancel_jobs, futures), "the cancelled jobs of")
 
     def end(self) -> None:
         """Count the jobs that will not be done."""

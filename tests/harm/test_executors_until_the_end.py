@@ -31,11 +31,9 @@ ALONE = [
     (TOGETHER, True, TERM),
     *((case, registered, TERM) for case in TOGETHER.split() for registered in (False, True)),
     ("restart", True, TERM),
-    *(
-        (case, registered, INT)
-        for case in ("job_in_task", "restart")
-        for registered in (False, True)
-    ),
+    ("job_in_task", False, INT),
+    ("job_in_task", True, INT),
+    ("restart", False, INT),
 ]
 
 
