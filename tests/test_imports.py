@@ -27,9 +27,11 @@ THIN = {
     "_registry.default",
     "_registry.options",
     "_registry.owner",
+    "_registry.entries",
     "_registry.process",
     "_registry.registry",
     "_shutdown.state",
+    "_switch",
     "_worker.birth",
 }
 # What each of these costs is more than all that is loaded.

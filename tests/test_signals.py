@@ -288,7 +288,7 @@ def test_disabled_the_library_does_nothing() -> None:
 
 @pytest.mark.parametrize(
     "disabled",
-    ["", pytest.param("1", marks=pytest.mark.xfail(reason="issue 12: Process does not ask"))],
+    ["", "1"],
 )
 def test_disabled_a_process_is_pythons_own(disabled: str) -> None:
     """Its signals, its threads and its registration are those of `multiprocessing.Process`."""
