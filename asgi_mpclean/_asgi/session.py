@@ -92,6 +92,10 @@ class Session:
         if self._ended or state.DISABLED:
             return
         self._early_stops.stop()
+        if self._is_worker and self._watch.seen and self.loop is not None:
+            # One stop is enough for a worker. While the lifespan ends, a second one would block
+            # that of granian for ever, in its own `WorkerSignal.set`.
+            self._watch.take_over(self.loop)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._options.timeout, self._clean_while_app_waits)
         if self._options.discover and self._process_goes_away():

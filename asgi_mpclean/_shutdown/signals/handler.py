@@ -217,6 +217,15 @@ class _Chained:
         """The server whose method the handler below is, such as uvicorn's `Server`."""
         return getattr(self.previous, "__self__", None)
 
+    def replace_below(self, previous: Any) -> None:
+        """Be over another handler than was found, which is there no more.
+
+        Args:
+            previous: The other handler.
+        """
+        self.previous = previous
+        signal.signal(self.signum, self._handler)
+
     def take_off(self) -> None:
         """Put back what was found, if it is on top and no watch needs it."""
         if self.watches or not self.is_installed:

@@ -13,6 +13,7 @@ from .handler import Handler, Hearing, chained, is_default, is_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import FrameType
 
     from .handler import Clean, _Chained
 
@@ -88,6 +89,16 @@ class Watch:
         nothing = Hearing.NOTHING_CAME
         return [handler for handler in self._handlers if handler.hearing is not nothing]
 
+    def take_over(self, loop: Any) -> None:
+        """From now on, take the signals that an event loop handles, which is not told of them.
+
+        Args:
+            loop: The event loop, in the thread of which this is called.
+        """
+        for handler in self._handlers if in_main_thread() else ():
+            if handler.is_installed and loop.remove_signal_handler(handler.signum):
+                handler.replace_below(_do_nothing)
+
     def may_miss(self) -> bool:
         """Tell whether a handler below is that of an event loop, which must run to hear."""
         return any(is_loop(handler.server) for handler in self._handlers)
@@ -127,6 +138,10 @@ class Watch:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
+
+
+def _do_nothing(_signum: int, _frame: FrameType | None) -> None:
+    """Be a handler."""
 
 
 def put_back() -> None:
