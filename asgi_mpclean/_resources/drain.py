@@ -17,6 +17,7 @@ from asgi_mpclean._cpython.queues import (
     readable_fd,
 )
 from asgi_mpclean._items.delivery import OVERHEAD_BYTES
+from asgi_mpclean._items.holders import is_held_elsewhere
 from asgi_mpclean._items.pipe import AT_ONCE_BYTES, PipeReader, bytes_in_pipe
 from asgi_mpclean._report import READ_AHEAD_BYTES
 
@@ -200,3 +201,9 @@ class QueueDrain:
         """Let a blocked `put` go on, once `count` items have been taken."""
         if not free_slots(self.queue, count):
             self.unfreed += count
+
+
+def is_abandoned(queue: Any) -> bool:
+    """Tell whether no other process has a queue, as far as the system tells."""
+    fd = readable_fd(queue)
+    return fd is None or not is_held_elsewhere(fd)

@@ -30,9 +30,9 @@ from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
 from .base import STOP, Kind
-from .drain import NONE_FRAME
+from .drain import NONE_FRAME, is_abandoned
 from .group import GroupCloser
-from .queue import QueueCloser, is_abandoned
+from .queue import QueueCloser
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

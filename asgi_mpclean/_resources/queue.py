@@ -13,35 +13,31 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.queues import (
     backlog_size,
-    close_pipe,
     close_queue,
     drop_puts,
     feeder,
     feeder_is_idle,
     force_write_lock,
-    has_readable_pipes,
     is_closed,
     items_fill,
     items_in_flight,
     leave_feeder,
     never_put,
-    readable_fd,
     take_backlog,
     wake_joiners,
 )
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of
 from asgi_mpclean._items.delivery import Delivery
 from asgi_mpclean._items.holders import is_held_elsewhere
-from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
 
 from .base import ITEMS, Kind, always
 from .drain import (
     NEARLY_FULL_BYTES,
-    NONE_FRAME,
     PIPE_TICK_SECONDS,
     STALLED_SECONDS,
     QueueDrain,
 )
+from .dropped import is_spent, let_go
 
 if TYPE_CHECKING:
     from asgi_mpclean._items.delivery import Sink
@@ -391,12 +387,6 @@ class QueueCloser:
             drop_puts(self.queue, lambda: logger.warning(note, *what))
 
 
-def is_abandoned(queue: Any) -> bool:
-    """Tell whether no other process has a queue, as far as the system tells."""
-    fd = readable_fd(queue)
-    return fd is None or not is_held_elsewhere(fd)
-
-
 def _remaining(until: float) -> float:
     return max(until - time.monotonic(), 0.0)
 
@@ -406,47 +396,12 @@ def _make(entry: Entry, report: ResourceReport, context: Context) -> QueueCloser
     return QueueCloser(entry.resource, report, delivery, context.snapshot, entry.semaphores)
 
 
-def _is_spent(entry: Entry) -> bool:
-    queue = entry.resource
-    return is_closed(queue) and backlog_size(queue) == 0 and feeder(queue) is None
-
-
-def _let_go(entry: Entry) -> int | None:
-    """Let go of a queue that the app has dropped, once nobody can put anything into it any more.
-
-    What has been put is sent first. Then our own write end is closed, so that the read end tells
-    when the last of the others has gone.
-    """
-    queue = entry.resource
-    if is_closed(queue) or backlog_size(queue) or feeder_is_idle(queue, 0.0) is not True:
-        return None
-    if not has_readable_pipes():
-        return None
-    close_pipe(queue, only_writer=True)
-    fd = readable_fd(queue)
-    if fd is None or not is_hung_up(fd):
-        return None
-    if not bytes_in_pipe(fd):
-        return 0
-    if entry.on_item is not None:
-        return None
-    return _count_items(fd) if Snapshot().owns(queue) else 0
-
-
-def _count_items(fd: int) -> int:
-    """Count the items in a pipe; None, the usual sentinel, is none."""
-    reader, items = PipeReader(lambda: fd), 0
-    while frames := reader.read():
-        items += sum(frame != NONE_FRAME for frame in frames)
-    return items
-
-
 QUEUE = Kind(
     "queue",
     ("multiprocessing.queues.Queue", "multiprocessing.queues.SimpleQueue"),
     _make,
     options=ITEMS,
-    is_spent=_is_spent,
+    is_spent=is_spent,
     is_held=always,
-    let_go=_let_go,
+    let_go=let_go,
 )
