@@ -27,23 +27,14 @@ TOGETHER = [
     ("put put_simple get get_nothing_in_task", True, INT),
     ("put get get_nothing_in_task", True, TERM),
 ]
-# What executors and workers that are started anew do here is not a matter of queues.
-ELSEWHERE = pytest.mark.skip(reason="executors and restarted workers: another change")
 UNREGISTERED = (
     "put put_joinable put_simple put_managed send get get_with_timeout get_in_task "
     "get_nothing_in_task"
 )
 REGISTERED = "put put_simple put_managed get get_in_task"
-OTHERS = "job_in_task restart"
-# After CTRL-C Python itself refuses these at its exit, with a traceback, in a thread that goes on.
-REFUSED = "submit result apply"
 ALONE = [
     *((case, False, stop) for case in UNREGISTERED.split() for stop in (INT, TERM)),
     *((case, True, stop) for case in REGISTERED.split() for stop in (INT, TERM)),
-]
-OF_OTHERS = [
-    *((case, r, stop) for case in OTHERS.split() for r in (False, True) for stop in (INT, TERM)),
-    *((case, registered, TERM) for case in REFUSED.split() for registered in (False, True)),
 ]
 
 
@@ -55,7 +46,6 @@ OF_OTHERS = [
     [
         *TOGETHER,
         *(pytest.param(*cell, marks=long) for cell in ALONE),
-        *(pytest.param(*cell, marks=ELSEWHERE) for cell in OF_OTHERS),
     ],
 )
 def test_no_thread_of_the_app_sees_the_end(
