@@ -102,6 +102,8 @@ class Conversation:
             message: Message = {"type": "lifespan.shutdown"}
         else:
             message = await self._hear()
+            if self._stage is Stage.STOPPING:
+                self._session.server_has_heard()
         if message["type"] == "lifespan.shutdown":
             await self._begin_to_stop()
         return message

@@ -55,6 +55,7 @@ class Lifespan:
                     session.has_started()
                     yielded = True
                     yield {**ours, **(state or {})}
+                    session.server_has_heard()
                 session.is_stopping()
             if not yielded:  # Told to stop before it has started: see `conversation`.
                 await session.end()

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from .options import Options
 
 
+# What granian's worker has loaded.
+GRANIAN = "granian._signals"
+
+
 class Session:
     """One run of a lifespan: from the first signal watched to the clean-up.
 
@@ -60,6 +64,7 @@ class Session:
         # that imports anyio's backend, which would take a tenth of a second at the exit.
         self._limiter = anyio.CapacityLimiter(1)
         self._watch = Watch(self._clean_in_handler)
+        self._watch.when_noted = self._spare_second_stop
         self._early_stops = EarlyStops(self._watch, self.loop)
         options.set_policy(serving=True)
         if not state.DISABLED:
@@ -92,16 +97,28 @@ class Session:
         if self._ended or state.DISABLED:
             return
         self._early_stops.stop()
-        if self._is_worker and self._watch.seen and self.loop is not None:
-            # One stop is enough for a worker. While the lifespan ends, a second one would block
-            # that of granian for ever, in its own `WorkerSignal.set`.
-            self._watch.take_over(self.loop)
         if self._watchdog is None:
             self._watchdog = Watchdog(self._options.timeout, self._clean_while_app_waits)
         if self._options.discover and self._process_goes_away():
             self._held = find_unregistered()
         elif self._options.discover:
             triggers.keep_until_exit()
+
+    def server_has_heard(self) -> None:
+        """Note that the server has ended the lifespan."""
+        if self._watch.seen:
+            self._spare_second_stop(0)
+
+    def _spare_second_stop(self, first: int) -> None:
+        """Keep further stops from granian's worker: they block it in its own `WorkerSignal.set`.
+
+        CTRL-C is two for it, as its supervisor sends another one. One is enough for a worker.
+
+        Args:
+            first: The signal that has come, which its event loop still has to hear.
+        """
+        if self._is_worker and self.loop is not None and GRANIAN in sys.modules:
+            self._watch.take_over(self.loop, but=first)
 
     def _process_goes_away(self, *, kills: bool = False) -> bool:
         """Tell whether no code of the program runs after the last lifespan.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .owner import find_owner
 from .process import Process
-from .registry import Registry
+from .registry import Registry, library
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
@@ -66,10 +66,9 @@ class DefaultRegistry(Registry):
         Raises:
             ValueError: If `timeout` is not a finite number above zero.
         """
-        from . import registering  # noqa: PLC0415 - see `Registry.register`
-
         registries = tuple({self, _registry_here()})
-        return registering.clean(registries, timeout, discover=discover)
+        report: CleanupReport = library().clean(registries, timeout, discover=discover)
+        return report
 
 
 default_registry = DefaultRegistry()

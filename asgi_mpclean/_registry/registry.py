@@ -11,7 +11,7 @@ from .process import Process
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+    from types import ModuleType, TracebackType
     from typing import Any, TypeVar
 
     from typing_extensions import Self
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from .entries import Record
 
     T = TypeVar("T")
+
+
+def library(_loaded: list[ModuleType] = []) -> Any:  # noqa: B006 - loaded once
+    """Return `registering`, which loads the rest of the library at the first call.
+
+    It is kept here, as a destructor may ask for it when Python can import nothing any more.
+    """
+    if not _loaded:
+        from . import registering  # noqa: PLC0415 - see above
+
+        _loaded.append(registering)
+    return _loaded[0]
 
 
 class Registry(PerProcess):
@@ -75,9 +87,7 @@ class Registry(PerProcess):
             ValueError: If an option does not fit the kind of resource.
             RuntimeError: While a clean-up is under way; the resource has been closed then.
         """
-        from . import registering  # noqa: PLC0415 - the first `register` loads the library
-
-        registering.register(self, resource, name=name, on_item=on_item, stop=stop)
+        library().register(self, resource, name=name, on_item=on_item, stop=stop)
         return resource
 
     def clean(self, timeout: float = 5.0, *, discover: bool = False) -> CleanupReport:
@@ -93,9 +103,8 @@ class Registry(PerProcess):
         Raises:
             ValueError: If `timeout` is not a finite number above zero.
         """
-        from . import registering  # noqa: PLC0415 - see `register`
-
-        return registering.clean((self,), timeout, discover=discover)
+        report: CleanupReport = library().clean((self,), timeout, discover=discover)
+        return report
 
     def Process(self, *args: Any, **kwargs: Any) -> Process:  # noqa: N802 - as multiprocessing's
         """Make a `Process` that is registered here.

@@ -195,6 +195,12 @@ def semaphore_unlinked(world: World) -> None:
         if world.rng.random() < 0.5:
             os.unlink(f"/dev/shm/sem.{name[1:]}")
 
+    def refer() -> None:
+        """Have the app refer to the lock until the end."""
+        assert lock is not None
+
+    world.last.append(refer)
+
 
 # Who calls, and when ------------------------------------------------------------------------
 

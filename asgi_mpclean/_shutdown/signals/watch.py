@@ -12,7 +12,7 @@ from .fork import FATAL
 from .handler import Handler, Hearing, chained, is_default, is_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
     from .handler import Clean, _Chained
@@ -34,6 +34,7 @@ class Watch:
         self.clean = clean
         self.came: set[int] = set()
         self.started = False  # The app has started, so that the server has to end its lifespan.
+        self.when_noted: Callable[[int], object] = _ignore
         self._handlers: list[_Chained] = []
         STATE.watches.add(self)
 
@@ -54,6 +55,7 @@ class Watch:
     def note(self, signum: int) -> None:
         """Note that a signal has come."""
         self.came.add(signum)
+        self.when_noted(signum)
 
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
@@ -89,14 +91,19 @@ class Watch:
         nothing = Hearing.NOTHING_CAME
         return [handler for handler in self._handlers if handler.hearing is not nothing]
 
-    def take_over(self, loop: Any) -> None:
+    def take_over(self, loop: Any, *, but: int = 0) -> None:
         """From now on, take the signals that an event loop handles, which is not told of them.
 
         Args:
             loop: The event loop, in the thread of which this is called.
+            but: A signal that the loop goes on handling.
         """
         for handler in self._handlers if in_main_thread() else ():
-            if handler.is_installed and loop.remove_signal_handler(handler.signum):
+            if (
+                handler.signum != but
+                and handler.is_installed
+                and loop.remove_signal_handler(handler.signum)
+            ):
                 handler.replace_below(_do_nothing)
 
     def may_miss(self) -> bool:
@@ -138,6 +145,10 @@ class Watch:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
+
+
+def _ignore(_signum: int) -> None:
+    """Do nothing when a signal is noted."""
 
 
 def _do_nothing(_signum: int, _frame: FrameType | None) -> None:
