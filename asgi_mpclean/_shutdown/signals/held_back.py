@@ -30,10 +30,11 @@ class _Held(PerProcess):
 
 
 def _put_back(found: dict[int, Any]) -> None:
-    while found:
-        signum = next(iter(found))
-        signal.signal(signum, found[signum])
-        del found[signum]
+    # A signal may come at any step, whose handler puts all of them back itself.
+    for signum, handler in list(found.items()):
+        if signum in found:
+            signal.signal(signum, handler)
+            found.pop(signum, None)
 
 
 _held = _Held()
@@ -53,7 +54,7 @@ class HeldBack:
             previous: Any = signal.getsignal(signum)
             # A handler of ours holds back by itself.
             if chained(previous) is None and (callable(previous) or is_default(previous)):
-                self._found[signum] = previous
+                self._found.setdefault(signum, previous)
                 signal.signal(signum, self._note)
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
