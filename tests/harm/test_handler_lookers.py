@@ -103,7 +103,8 @@ def test_the_status_of_an_mcp_server_stays(
         at=None,
         env={"ATTACH": attach},
     )
-    assert without.status == -signum
+    if sys.version_info >= (3, 11):  # anyio's own runner, on 3.10, ends CTRL-C with 1.
+        assert without.status == -signum
     assert within.status == without.status
     assert within.tracebacks == without.tracebacks
     assert not within.orphans

@@ -12,6 +12,7 @@ import functools
 import gc
 import inspect
 import signal
+import sys
 import threading
 import unittest
 import unittest.signals
@@ -314,6 +315,7 @@ def test_the_handlers_found_are_put_back(way: Callable[[], None]) -> None:
             signal.signal(signum, handler)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio handles CTRL-C since 3.11")
 def test_ctrl_c_is_asyncios_again_after_a_loop_that_ended_first() -> None:
     """Its runner takes CTRL-C for a cancellation, where it finds Python's own handler."""
     ended = []

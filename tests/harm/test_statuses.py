@@ -39,13 +39,15 @@ def main(what, end):
     elif what == "app":
         asgi_mpclean.MPCleanLifespan(main)
         globals()["unregistered"] = context.Queue()
-    print("ready", flush=True)
+    if end != "caught":
+        print("ready", flush=True)
     if end == "exit":
         sys.exit(3)
     if end == "error":
         raise OSError("on purpose")
     if end == "caught":
         try:
+            print("ready", flush=True)
             threading.Event().wait()
         except KeyboardInterrupt:
             return
