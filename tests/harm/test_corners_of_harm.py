@@ -230,9 +230,9 @@ def test_a_sub_interpreter_cleans_up_without_signals(thing: str) -> None:
         interpreter = interpreters.create()
         interpreter.exec('''if True:
             import multiprocessing, asgi_mpclean
-            asgi_mpclean.register(multiprocessing.get_context("spawn").{thing}())
+            held = asgi_mpclean.register(multiprocessing.get_context("spawn").{thing}())
             print("cleaned", len(asgi_mpclean.clean().resources))
-            asgi_mpclean.register(multiprocessing.get_context("spawn").{thing}())
+            held = asgi_mpclean.register(multiprocessing.get_context("spawn").{thing}())
             ''')
         interpreter.close()
         print("done")
