@@ -11,7 +11,7 @@ from typing import Any
 READ_AHEAD_BYTES = 8 * 1024 * 1024
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass
 class ResourceReport:
     """What was done to one resource.
 

@@ -22,9 +22,9 @@ except ImportError:  # pragma: no cover - Windows frees it with its last user
 
 # A mapped file in the folder of shared memory that is neither a semaphore nor the arena of a Value
 # or an Array, which has no name any more.
-OTHER_MAPPING = re.compile("/dev/shm/(?!sem[.]|pym-)")  # noqa: S108 - only looked for
+OTHER_MAPPING = "/dev/shm/(?!sem[.]|pym-)"  # noqa: S108 - only looked for
 # The random names that Python gives to blocks; no other block has such a name by chance.
-RANDOM_NAME = re.compile(r"/?psm_[0-9a-f]{8}")
+RANDOM_NAME = r"/?psm_[0-9a-f]{8}"
 
 # Device and inode, which tell a block from a later one of the same name.
 Identity = tuple[int, int]
@@ -173,7 +173,7 @@ def shared_memory_made_here() -> list[Any]:
     made = loaded.shared_memory.SharedMemory
     blocks = [thing for thing in gc.get_objects() if issubclass(type(thing), made)]
     blocks = [block for block in blocks if made_shared_memory(block) and is_tracked(block)]
-    return [b for b in blocks if note_shared_memory(b) or RANDOM_NAME.fullmatch(b._name)]
+    return [b for b in blocks if note_shared_memory(b) or re.fullmatch(RANDOM_NAME, b._name)]
 
 
 def _is_any_mapped() -> bool:
@@ -181,4 +181,4 @@ def _is_any_mapped() -> bool:
         maps = Path("/proc/self/maps").read_text()
     except OSError:  # Only Linux can tell.
         return True
-    return OTHER_MAPPING.search(maps) is not None
+    return re.search(OTHER_MAPPING, maps) is not None

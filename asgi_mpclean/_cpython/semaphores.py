@@ -32,7 +32,7 @@ HANDFUL = 100
 
 # What Python begins the name of a semaphore with, unless it is told otherwise, and how it ends.
 DEFAULT_PREFIX = "/mp"
-RANDOM = re.compile(r"[a-z0-9_]{8}")
+RANDOM = r"[a-z0-9_]{8}"
 
 
 class _Inheritance(PerProcess):
@@ -148,7 +148,9 @@ def is_pythons_name(name: str) -> bool:
     if Feature.SEMAPHORE_NAMES in AVAILABLE:
         process: Any = multiprocessing.current_process()
         prefix = process._config.get("semprefix", DEFAULT_PREFIX)
-    return name.startswith(f"{prefix}-") and RANDOM.fullmatch(name, len(prefix) + 1) is not None
+    return (
+        name.startswith(f"{prefix}-") and re.fullmatch(RANDOM, name[len(prefix) + 1 :]) is not None
+    )
 
 
 def unlink_semaphores(names: Sequence[str], *, known: bool = True) -> int:

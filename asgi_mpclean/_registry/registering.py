@@ -52,8 +52,8 @@ DISCARD_SECONDS = 1.0
 # The folder of this package, by which frames of the library are told from the user's.
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 # `jobs = register(...)`, or `register(jobs)`.
-ASSIGNED = re.compile(r"^\s*([\w.]+)\s*(?::[^=]*)?=[^=]")
-REGISTERED = re.compile(r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]")
+ASSIGNED = r"^\s*([\w.]+)\s*(?::[^=]*)?=[^=]"
+REGISTERED = r"register\(\s*([A-Za-z_][\w.]*)\s*[,)]"
 
 
 def register(
@@ -125,7 +125,7 @@ def _default_name(resource: Any, kind: Kind) -> str:
     path, line = frame.f_code.co_filename, frame.f_lineno
     place = f"{os.path.basename(path)}:{line}"
     source = linecache.getline(path, line)
-    found = ASSIGNED.search(source) or REGISTERED.search(source)
+    found = re.search(ASSIGNED, source) or re.search(REGISTERED, source)
     alone = source.count("register(") == 1
     return f"{found[1]} ({place})" if found and alone else place
 
