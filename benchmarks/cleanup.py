@@ -97,9 +97,19 @@ async def app(_scope: object, _receive: object, _send: object) -> None:
     """Know no lifespan."""
 
 
+class Server:
+    """Raises at its end what it was told to stop by, as uvicorn's does: the process dies of it."""
+
+    def handle_exit(self, _signum: int, _frame: object) -> None:
+        """Be told to stop."""
+
+    def capture_signals(self) -> None:
+        """Be known by this name."""
+
+
 def by_lifespan(queues: Sequence[Queue[int]]) -> Callable[[], int]:
     """Prepare the lifespan's end in a server that was sent SIGTERM: the process is going away."""
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: None)
+    signal.signal(signal.SIGTERM, Server().handle_exit)
     delivered: list[int] = []
     for queue in queues:
         register(queue, on_item=delivered.append)
