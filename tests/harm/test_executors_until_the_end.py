@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
-import kit
 import pytest
+import until_the_end
+from until_the_end import INT, SERVERS, TERM, long
 
-APP = "threads_app:app"
-TIMEOUT = 2.0
 SLACK = 4.0  # On a busy machine the server alone takes two seconds.
-SERVERS = {
-    "uvicorn": ("uvicorn", APP, "--port", "{port}", "--log-level", "warning"),
-    "hypercorn": ("hypercorn", APP, "--bind", "127.0.0.1:{port}", "--workers", "0"),
-    "granian": ("granian", "--interface", "asgi", "--port", "{port}", APP),
-    "gunicorn": ("gunicorn", "-k", "uvicorn_worker.UvicornWorker", "-b", "127.0.0.1:{port}", APP),
-}
-SPEAKS = ("Traceback", "Exception in thread", "never retrieved", "asgi_mpclean", "Logging error")
-long = pytest.mark.skipif(not kit.LONG, reason="--long")
 
-INT, TERM = signal.SIGINT, signal.SIGTERM
 # After CTRL-C Python itself refuses these at its exit, with a traceback, in a thread that goes on.
 TOGETHER = "submit result apply job_in_task"
 CELLS = [
@@ -47,16 +34,4 @@ ALONE = [
 def test_no_thread_of_the_app_sees_the_end(
     case: str, registered: bool, server: str, stop: int
 ) -> None:
-    env = {"CASE": case, "TIMEOUT": str(TIMEOUT), **({"REGISTERED": "1"} if registered else {})}
-    with kit.running(*SERVERS[server], env=env) as run:
-        run.wait_for_text(kit.READY, 30)
-        run.wait_until_ready()
-        begun = len(run.output)
-        os.kill(run.pid, stop)  # Alone, as plain workers would print what a CTRL-C does to them.
-        outcome = run.finish(TIMEOUT + 6)
-    after = outcome.output[begun:]
-    assert not [word for word in SPEAKS[:3] if word in after], after
-    assert not outcome.hung, after
-    assert outcome.seconds < TIMEOUT + SLACK
-    assert not outcome.orphans
-    assert not outcome.leaked, after
+    until_the_end.assert_no_thread_sees_the_end(case, registered, server, stop, slack=SLACK)
