@@ -29,7 +29,7 @@ class ResourceReport:
         dropped: Items that nobody received: there was no `on_item`, or no time, or they could not
             be unpickled.
         failed: Of the delivered items, those for which `on_item` raised.
-        cancelled: Jobs of a pool or an executor that no worker had begun.
+        cancelled: Jobs of a pool or an executor that no worker had begun, or whose worker has died.
         semaphores: Named semaphores unlinked.
         seconds: Time from the start of the clean-up until the resource was done with.
         error: What went wrong first, as text. With the outcome `failed`, what closing it raised;

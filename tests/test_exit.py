@@ -5,13 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import multiprocessing
+import os
+import signal
 import threading
 import time
 from typing import Any
 
 import pytest
 import workers
-from script import DELIVERED, Script
+from script import DELIVERED, WAIT, Script
 
 from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
@@ -75,6 +77,27 @@ def test_the_jobs_of_an_executor_do_not_hold_up_the_exit(
     status, lines = Script(EXECUTOR.format(**options) + body).end(50)
     assert (status, lines) == (0, expected)
     assert time.monotonic() - began < 25  # All the jobs would take longer.
+
+
+def test_who_gave_a_job_is_told_that_it_died_with_its_worker() -> None:
+    body = f"""
+def tell(report):
+    say(sum(job.cancelled() for job in jobs), report.cancelled)
+from asgi_mpclean._shutdown.state import Policy, set_policy
+set_policy(Policy(timeout=4, discover_at_exit=True, on_report=tell))
+import concurrent.futures, tempfile
+logging.disable()
+executor = asgi_mpclean.register(
+    concurrent.futures.ProcessPoolExecutor(2, ctx, asgi_mpclean.worker_init)
+)
+folder = tempfile.mkdtemp()
+jobs = [executor.submit(workers.begin_and_end_slowly, f"{{folder}}/{{n}}", 600) for n in range(20)]
+while len(os.listdir(folder)) < 2: time.sleep(0.01)
+{WAIT}
+"""
+    script = Script(body).ready()
+    os.killpg(script.process.pid, signal.SIGTERM)
+    assert script.end() == (-signal.SIGTERM, ["20 20"])
 
 
 def test_an_executor_that_is_not_registered_is_left_to_python() -> None:

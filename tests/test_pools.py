@@ -19,6 +19,7 @@ import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
+from asgi_mpclean._cpython.pools import pool_is_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,8 +213,40 @@ def test_killed_workers(kind: str, when: str, tmp_path: Path) -> None:
         group.submit(abs, -1)(30)
     for process in multiprocessing.active_children():
         process.kill()
-    outcome = clean(group, "registered", timeout=TIMEOUT).outcome
+    outcome = clean(group, "registered", timeout=2 * TIMEOUT).outcome
     assert outcome in {"closed", "already broken", "terminated"}
+
+
+class HeldProcess(SPAWN.Process):  # type: ignore[misc]  # Its context is of any type.
+    """A worker that a pool starts only when the test says so."""
+
+    started = threading.Event()
+
+    def start(self) -> None:
+        self.started.wait(30)
+        super().start()
+
+
+def test_a_worker_that_a_pool_starts_during_the_look_at_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    group = Group("Pool")
+    group.submit(abs, -1)(30)  # One of them waits for a job now, and holds the lock of the others.
+    monkeypatch.setattr(SPAWN, "Process", HeldProcess)
+    for process in multiprocessing.active_children():
+        process.kill()
+    threads = group.resource._pool, group.resource._worker_handler
+    assert eventually(lambda: len(threads[0]) < WORKERS, 30)  # It is about to replace one.
+
+    def is_busy(pool: Any) -> bool:
+        HeldProcess.started.set()
+        threads[1].join(30)
+        return pool_is_busy(pool)
+
+    monkeypatch.setattr("asgi_mpclean._resources.pool.pool_is_busy", is_busy)
+    clean(group, "registered", timeout=TIMEOUT)
+    # Where it was not found, its semaphores are unlinked while it is starting.
+    assert capfd.readouterr().err == ""
 
 
 # What was done with already ---------------------------------------------------------------------

@@ -238,6 +238,14 @@ def begin_and_sleep(path: str, seconds: float) -> None:
     time.sleep(seconds)
 
 
+def begin_and_end_slowly(path: str, seconds: float) -> None:
+    """Be a job that takes a moment when its worker is told to end."""
+    try:
+        begin_and_sleep(path, seconds)
+    finally:
+        time.sleep(0.5)
+
+
 def begin_and_ignore_sigterm(path: str, seconds: float) -> None:
     """Be a stubborn job."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

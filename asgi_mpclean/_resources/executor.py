@@ -112,8 +112,11 @@ class ExecutorCloser(GroupCloser):
         if self._frozen:
             futures = executor_futures(self.resource)
             if self.quietly:
-                awaited = {id(future) for future in results_awaited(by_daemons=False)}
-                futures = [future for future in futures if id(future) in awaited]
+                told = {id(future) for future in results_awaited(by_daemons=False)}
+                if self.report.registered:  # Whoever gave it a job that has died with its worker.
+                    told |= {id(future) for future in self._in_hand}
+                told -= {id(future) for future in results_awaited(by_daemons=True)}
+                futures = [future for future in futures if id(future) in told]
             self.call(functools.partial(cancel_jobs, futures), "the cancelled jobs of")
 
     def end(self) -> None:
@@ -123,12 +126,13 @@ class ExecutorCloser(GroupCloser):
             self.report.outcome = self._was
         if self._let_go and self.report.outcome == "terminated":
             self.report.outcome = "closed"
-        in_hand = {id(future) for future in self._in_hand} if self._frozen else set()
-        others = [future for future in self._futures if id(future) not in in_hand]
+        futures = self._futures
         if not self.report.registered:
-            others = [future for future in others if not _is_of_a_package(future)]
+            in_hand = {id(future) for future in self._in_hand} if self._frozen else set()
+            others = [future for future in futures if id(future) not in in_hand]
+            futures = [future for future in others if not _is_of_a_package(future)]
         self.report.cancelled += sum(
-            future.cancelled() or (self._frozen and not future.done()) for future in others
+            future.cancelled() or (self._frozen and not future.done()) for future in futures
         )
 
 

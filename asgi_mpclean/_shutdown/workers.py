@@ -74,7 +74,12 @@ class WorkersEnd:
         """Read the queues until all workers have ended; escalate as the deadline comes near."""
         closers, began = self._closers, time.monotonic()
         queues = closers.queues
-        while (living := self._find_living()) or self._find_busy():
+        while True:
+            # Asked first: what is busy may start another worker after the look at its workers.
+            busy = self._find_busy()
+            living = self._find_living()
+            if not living and not busy:
+                break
             start, timeout = self._time
             if time.monotonic() >= start + WORKERS_UNTIL * timeout:
                 break
