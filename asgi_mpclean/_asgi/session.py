@@ -69,6 +69,7 @@ class Session:
         options.set_policy(serving=True)
         if not state.DISABLED:
             STATE.sessions.append(self)
+            STATE.spent = 0.0
             self._current = CURRENT.set(self.registry)
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)
