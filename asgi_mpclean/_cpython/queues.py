@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import multiprocessing.connection
 import multiprocessing.queues
 import multiprocessing.reduction
 import multiprocessing.synchronize
@@ -13,11 +14,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
+_CONNECTIONS = multiprocessing.connection.__file__
 _queues: Any = multiprocessing.queues
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
@@ -255,6 +259,20 @@ class _Nowhere:
     def send_bytes(self, *_: Any) -> None:
         while self._notes:
             self._notes.pop()()
+
+    def close(self) -> None:
+        # Under a thread that is just writing, its descriptor could become another's. Then it is
+        # closed with the queue.
+        if not any(frame.f_locals.get("self") is self._end for frame in _sending()):
+            self._end.close()
+
+
+def _sending() -> Iterator[FrameType]:
+    for _, innermost in frames_of_other_threads():
+        frame: FrameType | None = innermost
+        while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
+            yield frame
+            frame = frame.f_back
 
 
 def drop_puts(queue: Any, note: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joine
 from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._cpython.starting import refuse_starts
+from asgi_mpclean._cpython.thread_errors import expect_thread_errors
 from asgi_mpclean._cpython.tracker import note_tracker
 from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
 from asgi_mpclean._items.runner import Runner
@@ -217,6 +218,8 @@ def run_plan(request: Request, publish: Publish) -> CleanupReport:
         What was done.
     """
     registries: list[Registered] = list(STATE.registries)
+    if request.going_away or request.stopping:
+        expect_thread_errors(going_away=request.going_away)
     if request.executors_alone:
         report = _end_executors(request, registries)
         publish(report)
