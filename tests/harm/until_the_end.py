@@ -37,10 +37,12 @@ def assert_no_thread_sees_the_end(
         slack: Seconds that the server may take besides the time of the clean-up.
     """
     wrong, after = _stop(case, registered, server, stop, slack, library=True)
+    if wrong == {"late"}:  # The machine may be busy.
+        wrong, after = _stop(case, registered, server, stop, slack, library=True)
     for _ in range(LOOKS):
         if wrong:
             wrong -= _stop(case, registered, server, stop, slack, library=False)[0]
-    assert not wrong, after
+    assert not wrong, f"{sorted(wrong)}: {after}"
 
 
 def _stop(
