@@ -39,12 +39,12 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
 
 def _get_files() -> frozenset[str]:
     """Return the files that the calls are in by which `get` waits."""
-    copies = [sys.modules.get(name) for name in _COPIES]
-    return _GET_FILES.union(copy.__file__ for copy in copies if copy is not None and copy.__file__)
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in _COPIES]
+    return _GET_FILES.union(file for file in files if file is not None)
 
 
-_GET_FILES = frozenset(
-    module.__file__
+_GET_FILES: frozenset[str] = frozenset(
+    str(module.__file__)
     for module in (
         multiprocessing.connection,
         multiprocessing.queues,

@@ -25,7 +25,7 @@ logger = logging.getLogger("asgi_mpclean")
 NOTICE_SECONDS = 5.0
 _CONNECTIONS = multiprocessing.connection.__file__
 _FOLDERS = tuple(
-    os.path.dirname(package.__file__) + os.sep for package in (multiprocessing, concurrent.futures)
+    os.path.dirname(file) + os.sep for file in (_CONNECTIONS, concurrent.futures._base.__file__)
 )
 # What a connection raises that is closed, or whose peer is gone.
 _GONE = (EOFError, OSError)

@@ -357,8 +357,8 @@ class QueueCloser:
         leave_feeder(self.queue, forget=going_away)
         if self.owned:
             wake_joiners(self.queue)
-        if self.owned and not going_away:
-            unlink_semaphores_of(self.queue)
+            if not going_away:
+                unlink_semaphores_of(self.queue)
 
     def leave_open(self, *, is_read: bool) -> None:
         """Let the app go on putting into it, as nobody can know that it will not.

@@ -128,7 +128,7 @@ class State(PerProcess):
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
             to end the process.
-        spent: Seconds that clean-ups have taken since a lifespan began, of the time for all of them.
+        spent: Seconds that clean-ups have taken since a lifespan began, of the time for them all.
         ended: `time.monotonic()` when the latest of them had ended; infinite when only the other
             part of the same exit is to come.
         kept: Unregistered resources, kept alive where a server ends a process without a signal.
