@@ -69,6 +69,7 @@ class Session:
         options.set_policy(serving=True)
         if not state.DISABLED:
             STATE.sessions.append(self)
+            STATE.spent = 0.0
             self._current = CURRENT.set(self.registry)
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)
@@ -167,6 +168,7 @@ class Session:
             None if going_away else () if shared else (self.registry,),
             discover=self._options.discover and going_away,
             going_away=going_away,
+            stopping=self._watch.seen,
             on_report=self._options.on_report,
             report_nothing=report_nothing,
             in_handler=in_handler,

@@ -8,12 +8,13 @@ import multiprocessing.queues
 import multiprocessing.synchronize
 import multiprocessing.util
 import selectors
+import sys
 import threading
 from typing import Any
 
 from .features import AVAILABLE, Feature
 from .frames import frames_of_other_threads
-from .relatives import LOKY
+from .relatives import DILL, LOKY, dill_queues
 
 _queues: Any = multiprocessing.queues
 _threading: Any = threading
@@ -25,18 +26,25 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
 
     It takes no lock, unlike `threading.enumerate`: a signal handler may ask.
     """
+    files = _get_files()
     waiting: dict[int, list[threading.Thread]] = {}
     for ident, frame in frames_of_other_threads():
         caller: Any = frame
-        while caller is not None and caller.f_code.co_filename in _GET_FILES:
+        while caller is not None and caller.f_code.co_filename in files:
             if caller.f_code.co_name == "get" and (thread := _threading._active.get(ident)):
                 waiting.setdefault(id(caller.f_locals.get("self")), []).append(thread)
             caller = caller.f_back
     return waiting
 
 
-_GET_FILES = frozenset(
-    module.__file__
+def _get_files() -> frozenset[str]:
+    """Return the files that the calls are in by which `get` waits."""
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in _COPIES]
+    return _GET_FILES.union(file for file in files if file is not None)
+
+
+_GET_FILES: frozenset[str] = frozenset(
+    str(module.__file__)
     for module in (
         multiprocessing.connection,
         multiprocessing.queues,
@@ -44,6 +52,7 @@ _GET_FILES = frozenset(
         selectors,
     )
 )
+_COPIES = tuple(f"{DILL}.{name}" for name in ("connection", "queues", "synchronize"))
 
 
 def queues_made_here() -> list[Any]:
@@ -58,6 +67,7 @@ def queues_made_here() -> list[Any]:
     references = _util._afterfork_registry.data.copy()
     things = [references[age]() for age in sorted(references)]
     queues = [thing for thing in things if isinstance(thing, _queues.Queue)]
+    queues += dill_queues()
     return queues + _unreferenced_queues({id(queue._thread) for queue in queues})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import multiprocessing.connection
 import multiprocessing.queues
 import multiprocessing.reduction
 import multiprocessing.synchronize
@@ -13,11 +14,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
+_CONNECTIONS = multiprocessing.connection.__file__
 _queues: Any = multiprocessing.queues
 _sync: Any = multiprocessing.synchronize
 _util: Any = multiprocessing.util
@@ -35,7 +39,28 @@ def take_backlog(queue: Any) -> list[Any]:
     # would go on taking some between them.
     with contextlib.suppress(IndexError):
         taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
-    return [item for item in taken if item is not _queues._sentinel]
+    sentinel = _sentinel(queue)
+    return [item for item in taken if item is not sentinel]
+
+
+def _names_around(queue: Any) -> dict[str, Any]:
+    """Return the names of the module that the class of `queue`, or one below it, is defined in.
+
+    That is `multiprocessing.queues`, or the copy of it that another package has.
+    """
+    names: dict[str, Any] = getattr(getattr(queue, "_feed", None), "__globals__", vars(_queues))
+    return names
+
+
+def _sentinel(queue: Any) -> Any:
+    """Return what tells the feeder of `queue` to end."""
+    return _names_around(queue).get("_sentinel", _queues._sentinel)
+
+
+def unpickle_of(queue: Any) -> Callable[[Any], Any]:
+    """Return what `queue` itself makes items of pickles with."""
+    pickler: Any = _names_around(queue).get("_ForkingPickler")
+    return getattr(pickler, "loads", loads)
 
 
 def free_slots(queue: Any, count: int) -> bool:
@@ -168,7 +193,8 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
     for name in ("_jointhread", "_close") if forget else ("_jointhread",):
         if (finalizer := getattr(queue, name, None)) is not None:
             # As in `Snapshot.claim`; it takes half the time of `cancel`.
-            _util._finalizer_registry.pop(finalizer._key, None)
+            registry = sys.modules[type(finalizer).__module__]._finalizer_registry
+            registry.pop(finalizer._key, None)
 
 
 def close_queue(queue: Any, wait: float) -> None:
@@ -191,7 +217,7 @@ def close_queue(queue: Any, wait: float) -> None:
         finalizer.cancel()
     if queue._notempty.acquire(timeout=wait):
         try:
-            queue._buffer.append(_queues._sentinel)
+            queue._buffer.append(_sentinel(queue))
             queue._notempty.notify()
         finally:
             queue._notempty.release()
@@ -202,16 +228,18 @@ class _Dropping(collections.deque[Any]):
 
     Args:
         old: That which the feeder has; None if there is no feeder.
+        sentinel: What tells it to end.
         note: Called at the first item.
     """
 
-    def __init__(self, old: Any, note: Callable[[], None]) -> None:
+    def __init__(self, old: Any, sentinel: Any, note: Callable[[], None]) -> None:
         super().__init__()
         self._old = old
+        self._sentinel = sentinel
         self._notes = [note]
 
     def append(self, item: Any) -> None:
-        if item is _queues._sentinel:
+        if item is self._sentinel:
             super().append(item) if self._old is None else self._old.append(item)
         else:
             while self._notes:
@@ -232,6 +260,20 @@ class _Nowhere:
         while self._notes:
             self._notes.pop()()
 
+    def close(self) -> None:
+        # Under a thread that is just writing, its descriptor could become another's. Then it is
+        # closed with the queue.
+        if not any(frame.f_locals.get("self") is self._end for frame in _sending()):
+            self._end.close()
+
+
+def _sending() -> Iterator[FrameType]:
+    for _, innermost in frames_of_other_threads():
+        frame: FrameType | None = innermost
+        while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
+            yield frame
+            frame = frame.f_back
+
 
 def drop_puts(queue: Any, note: Callable[[], None]) -> None:
     """Let each `put` into `queue` do nothing, also where somebody has got hold of the method.
@@ -242,7 +284,8 @@ def drop_puts(queue: Any, note: Callable[[], None]) -> None:
     """
     if hasattr(queue, "_buffer"):
         if Feature.BACKLOG in AVAILABLE:
-            queue._buffer = _Dropping(queue._buffer if feeder(queue) else None, note)
+            old = queue._buffer if feeder(queue) else None
+            queue._buffer = _Dropping(old, _sentinel(queue), note)
     elif Feature.PIPE in AVAILABLE:
         queue._writer = _Nowhere(queue._writer, note)
 

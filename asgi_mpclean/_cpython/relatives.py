@@ -42,6 +42,16 @@ def shut_down_loky(executor: Any) -> None:
         folders._clean_temporary_resources(force=True)
 
 
+def dill_queues() -> list[Any]:
+    """Return each Queue and JoinableQueue of `multiprocess` that this process has."""
+    queues: Any = sys.modules.get(f"{DILL}.queues")
+    if queues is None or Feature.DISCOVERY not in AVAILABLE:
+        return []
+    references = sys.modules[f"{DILL}.util"]._afterfork_registry.data.copy()
+    things = [references[age]() for age in sorted(references)]
+    return [thing for thing in things if isinstance(thing, queues.Queue)]
+
+
 def dill_pools() -> list[Any]:
     """Return the pools of `multiprocess` that this process has started."""
     pool: Any = sys.modules.get(f"{DILL}.pool")
@@ -77,6 +87,21 @@ def unlink_semaphores_of_relatives() -> None:
             if getattr(finalizer._callback, "__module__", "") in makers:
                 with contextlib.suppress(Exception):  # Its errors are those of another package.
                     finalizer()
+
+
+def unlink_semaphores_of(queue: Any) -> None:
+    """Unlink the semaphores of a queue of `multiprocess`, which tells its own tracker so."""
+    queues: Any = sys.modules.get(f"{DILL}.queues")
+    if queues is None or not isinstance(queue, queues.Queue):
+        return
+    parts = list(vars(queue).values())
+    parts += [inner for part in parts for inner in getattr(part, "__dict__", {}).values()]
+    names = {getattr(getattr(part, "_semlock", None), "name", None) for part in parts} - {None}
+    for finalizer in _finalizers(f"{DILL}.util"):
+        of_semaphore = getattr(finalizer._callback, "__module__", "") == f"{DILL}.synchronize"
+        if of_semaphore and finalizer._args[0] in names:
+            with contextlib.suppress(OSError):  # Somebody has unlinked it before.
+                finalizer()
 
 
 def _finalizers(name: str) -> list[Any]:

@@ -120,6 +120,7 @@ class Delivery(Sink):
         report: Where delivered, dropped and failed items are counted.
         on_item: Called with each item; without it, items are dropped and not even unpickled.
         deliveries: Those of the clean-up.
+        unpickle: Makes an item of a pickle.
     """
 
     def __init__(
@@ -127,11 +128,13 @@ class Delivery(Sink):
         report: ResourceReport,
         on_item: Callable[[Any], object] | None,
         deliveries: Deliveries,
+        unpickle: Callable[[Any], Any] = loads,
     ) -> None:
         self.discards = on_item is None
         self._report = report
         self._on_item = on_item
         self._deliveries = deliveries
+        self._unpickle = unpickle
         self._pending: list[Batch] = []
         self._turn = _thread.allocate_lock()  # One thread at a time keeps the order.
         self._scheduled = False
@@ -150,7 +153,7 @@ class Delivery(Sink):
 
     def add_frames(self, frames: Sequence[bytes], size: int = 0) -> None:
         """Deliver pickled items; `size` is what they take in memory, in bytes."""
-        self._add(frames, loads, size)
+        self._add(frames, self._unpickle, size)
 
     def add_items(self, items: Sequence[Any]) -> None:
         """Deliver items that were in the memory of this process before."""

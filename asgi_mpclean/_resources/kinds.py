@@ -45,7 +45,8 @@ ACCEPTED = (
     "Queue, JoinableQueue, SimpleQueue, Process, Lock, RLock, Semaphore, BoundedSemaphore, "
     "Condition, Event, Barrier, Value, Array, Pool, ThreadPool, managers and their queues, "
     "SharedMemory, ShareableList, Connection and Listener of multiprocessing are accepted, "
-    "ProcessPoolExecutor, executors of loky and joblib, and what was added by add_kind()"
+    "ProcessPoolExecutor, executors of loky and joblib, queues, processes and pools of "
+    "multiprocess, and what was added by add_kind()"
 )
 
 HINTS = {

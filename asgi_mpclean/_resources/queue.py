@@ -24,8 +24,10 @@ from asgi_mpclean._cpython.queues import (
     leave_feeder,
     never_put,
     take_backlog,
+    unpickle_of,
     wake_joiners,
 )
+from asgi_mpclean._cpython.relatives import unlink_semaphores_of
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of
 from asgi_mpclean._items.delivery import Delivery
 from asgi_mpclean._items.holders import is_held_elsewhere
@@ -355,6 +357,8 @@ class QueueCloser:
         leave_feeder(self.queue, forget=going_away)
         if self.owned:
             wake_joiners(self.queue)
+            if not going_away:
+                unlink_semaphores_of(self.queue)
 
     def leave_open(self, *, is_read: bool) -> None:
         """Let the app go on putting into it, as nobody can know that it will not.
@@ -392,13 +396,19 @@ def _remaining(until: float) -> float:
 
 
 def _make(entry: Entry, report: ResourceReport, context: Context) -> QueueCloser:
-    delivery = Delivery(report, entry.on_item, context.deliveries)
+    unpickle = unpickle_of(entry.resource)
+    delivery = Delivery(report, entry.on_item, context.deliveries, unpickle)
     return QueueCloser(entry.resource, report, delivery, context.snapshot, entry.semaphores)
 
 
 QUEUE = Kind(
     "queue",
-    ("multiprocessing.queues.Queue", "multiprocessing.queues.SimpleQueue"),
+    (
+        "multiprocessing.queues.Queue",
+        "multiprocessing.queues.SimpleQueue",
+        # With dill; the semaphores of a SimpleQueue, which would tell whose it is, are its own.
+        "multiprocess.queues.Queue",
+    ),
     _make,
     options=ITEMS,
     is_spent=is_spent,

@@ -252,7 +252,7 @@ def _is_spent(entry: Entry) -> bool:
 # While it runs, multiprocessing itself holds it.
 PROCESS = Kind(
     "process",
-    ("multiprocessing.process.BaseProcess",),
+    ("multiprocessing.process.BaseProcess", "multiprocess.process.BaseProcess"),
     _make,
     options=STOP,
     is_spent=_is_spent,

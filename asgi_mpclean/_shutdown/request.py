@@ -23,6 +23,7 @@ class Request(NamedTuple):
         registries: What to clean up; None for all.
         discover: Clean up all registries, and what nobody registered.
         going_away: The process ends next: its threads and descriptors end with it.
+        stopping: Somebody has told the program to stop, though it may go on.
         executors_alone: Leave all else as it is; with `discover`, end those that nobody registered.
         on_report: Called with the report.
         report_nothing: Call `on_report` also if there was nothing to do.
@@ -36,6 +37,7 @@ class Request(NamedTuple):
     registries: tuple[Registered, ...] | None = None
     discover: bool = False
     going_away: bool = False
+    stopping: bool = False
     executors_alone: bool = False
     on_report: OnReport | None = None
     report_nothing: bool = False
@@ -86,6 +88,7 @@ class Request(NamedTuple):
             "exit",
             policy.timeout,
             discover=policy.discover_at_exit,
+            stopping=True,
             executors_alone=True,
             on_report=policy.on_report,
         )

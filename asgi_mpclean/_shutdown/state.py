@@ -128,6 +128,9 @@ class State(PerProcess):
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
             to end the process.
+        spent: Seconds that clean-ups have taken since a lifespan began, of the time for them all.
+        ended: `time.monotonic()` when the latest of them had ended; infinite when only the other
+            part of the same exit is to come.
         kept: Unregistered resources, kept alive where a server ends a process without a signal.
         sessions: The lifespans that are open.
         guard: Watches the signals that would kill without a word.
@@ -158,6 +161,7 @@ class State(PerProcess):
         self.came: list[int] | None = None
         self.policy = Policy()
         self.exit_until = 0.0
+        self.spent = self.ended = 0.0
         self.kept: list[object] = []
         self.sessions: list[Lifetime] = []
         self.guard: Any = None

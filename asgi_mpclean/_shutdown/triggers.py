@@ -15,6 +15,7 @@ from asgi_mpclean._cpython.exit import at_process_exit, before_threads_are_joine
 from asgi_mpclean._cpython.interrupts import keep_status
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._cpython.starting import refuse_starts
+from asgi_mpclean._cpython.thread_errors import expect_thread_errors
 from asgi_mpclean._cpython.tracker import note_tracker
 from asgi_mpclean._items.calls import in_callback, is_left_to_main_thread, run_handed_over
 from asgi_mpclean._items.runner import Runner
@@ -25,7 +26,7 @@ from .discovery import find_unregistered, unregistered_executors
 from .journal import trace
 from .log import log
 from .plan import Plan
-from .request import Request
+from .request import BY_CALL, Request
 from .signals import guard
 from .signals.held_back import HeldBack
 from .state import STATE, Policy
@@ -44,6 +45,10 @@ logger = logging.getLogger("asgi_mpclean")
 
 # The time (seconds) that logging and `on_report` may take once everything is done.
 REPORTING_SECONDS = 1.0
+# A clean-up that begins so soon (seconds) after another is a part of the same stop: a server needs
+# some time between its last lifespan and the exit. So much of the time may others have taken.
+FOLLOWS_SECONDS = 1.0
+MOST_OF_TIME = 0.9
 # How often (seconds) a thread that waits for another's clean-up looks for calls left to it.
 TURN_LOOK_SECONDS = 0.02
 # The time (seconds) that a thread may take to start a process which has begun to.
@@ -140,7 +145,7 @@ def clean_up(request: Request, run: Run | None = None) -> CleanupReport:
     Returns:
         What was done: nothing, if this is called in the course of a clean-up.
     """
-    request, thread = request.begun(), _thread.get_ident()
+    request, thread = _begin(request), _thread.get_ident()
     # Called by an `on_item`, or by a signal in the middle of a clean-up of this thread.
     beneath = in_callback() or thread in STATE.threads
     if state.DISABLED or beneath or is_left_to_main_thread():
@@ -157,6 +162,27 @@ def clean_up(request: Request, run: Run | None = None) -> CleanupReport:
             STATE.threads.discard(thread)
 
 
+def _begin(request: Request) -> Request:
+    """Return a request with its start: that of the clean-up before, if it is a part of the same.
+
+    A stop is one for who waits for its end, though it may trigger one clean-up of a lifespan, one
+    of executors at the exit, and one of the rest: all have one `timeout`.
+    """
+    if request.start or request.trigger in BY_CALL:
+        return request.begun()
+    follows = time.monotonic() - STATE.ended <= FOLLOWS_SECONDS
+    spent = min(STATE.spent, MOST_OF_TIME * request.timeout) if follows else 0.0
+    return request._replace(start=time.monotonic() - spent)
+
+
+def _end(request: Request) -> None:
+    """Note how much of the time has been spent."""
+    if request.trigger not in BY_CALL:
+        now = time.monotonic()
+        STATE.spent = now - request.start
+        STATE.ended = float("inf") if request.executors_alone else now
+
+
 def _clean_up_in_turn(request: Request, run: Run) -> CleanupReport:
     if not _take_slot(request.start + request.timeout):
         seconds = time.monotonic() - request.start
@@ -166,6 +192,7 @@ def _clean_up_in_turn(request: Request, run: Run) -> CleanupReport:
         trace("report", report)
         return report
     finally:
+        _end(request)
         STATE.slot.release()
 
 
@@ -191,6 +218,8 @@ def run_plan(request: Request, publish: Publish) -> CleanupReport:
         What was done.
     """
     registries: list[Registered] = list(STATE.registries)
+    if request.going_away or request.stopping:
+        expect_thread_errors(going_away=request.going_away)
     if request.executors_alone:
         report = _end_executors(request, registries)
         publish(report)

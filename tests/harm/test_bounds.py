@@ -107,3 +107,52 @@ def test_nothing_is_read_without_the_lock_that_its_readers_take(
 def test_a_worker_that_writes_more_than_fits_is_read_at_the_exit_as_well() -> None:
     outcome = kit.run(AT_EXIT)
     assert outcome.output.splitlines() == ["24 0 joined"]
+
+
+# What is left at the exit has two parts: executors, for which Python would wait, and the rest.
+TWO_PARTS = """
+    import concurrent.futures
+    import multiprocessing
+    import signal
+    import time
+
+    import asgi_mpclean
+    from asgi_mpclean._shutdown.state import Policy, set_policy
+
+    TIMEOUT = 2.0
+    ctx = multiprocessing.get_context("spawn")
+
+    def prepare(begun):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        globals()["begun"] = begun
+
+    def hang():
+        begun.release()
+        time.sleep(60)
+
+    def work(begun):
+        prepare(begun)
+        hang()
+
+    def say(report):
+        parts.append(report.trigger)
+        print(parts, time.monotonic() - main_ended < 1.25 * TIMEOUT)
+
+    if __name__ == "__main__":
+        parts = []
+        begun = ctx.Semaphore(0)
+        set_policy(Policy(TIMEOUT, on_report=say))
+        worker = ctx.Process(target=work, args=(begun,), daemon=True)
+        asgi_mpclean.register(worker).start()
+        jobs = concurrent.futures.ProcessPoolExecutor(1, ctx, prepare, (begun,))
+        asgi_mpclean.register(jobs).submit(hang)
+        for _ in range(2):
+            begun.acquire(timeout=20)
+        main_ended = time.monotonic()
+"""
+
+
+def test_the_parts_of_an_exit_have_one_deadline() -> None:
+    outcome = kit.run(TWO_PARTS)
+    said = [line for line in outcome.output.splitlines() if not line.startswith("asgi_mpclean")]
+    assert said == ["['exit'] True", "['exit', 'exit'] True"], outcome.output

@@ -8,7 +8,6 @@ from until_the_end import INT, SERVERS, TERM, long
 
 SLACK = 4.0  # On a busy machine the server alone takes two seconds.
 
-# After CTRL-C Python itself refuses these at its exit, with a traceback, in a thread that goes on.
 TOGETHER = "submit result apply job_in_task"
 CELLS = [
     (TOGETHER, False, TERM),
@@ -16,11 +15,14 @@ CELLS = [
 ]
 ALONE = [
     (TOGETHER, True, TERM),
+    (TOGETHER, False, INT),
+    (TOGETHER, True, INT),
     *((case, registered, TERM) for case in TOGETHER.split() for registered in (False, True)),
     ("restart", True, TERM),
     ("job_in_task", False, INT),
     ("job_in_task", True, INT),
     ("restart", False, INT),
+    ("restart", True, INT),
 ]
 
 

@@ -6,7 +6,7 @@ import itertools
 import sys
 
 import pytest
-from kit import LONG, assert_same, both
+from kit import LONG, assert_same, both, running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm")
 
@@ -38,3 +38,53 @@ def test_servers_that_end_one_after_the_other(
     assert without.status == 0, without.output
     assert "over at last" in without.output
     assert_same(without, within)
+
+
+LIMITED = r"""
+    import contextlib
+    import multiprocessing
+    import sys
+    import time
+
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    from asgi_mpclean import mpclean_lifespan
+
+    ctx = multiprocessing.get_context("spawn")
+
+    def say(report):
+        sys.stdout.write(f"{report.trigger}: {len(report.resources)}\n")
+        sys.stdout.flush()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        worker = ctx.Process(target=time.sleep, args=(600,), daemon=True)
+        worker.start()
+        yield
+
+    async def index(request):
+        return PlainTextResponse("served")
+
+    app = Starlette(
+        routes=[Route("/", index)], lifespan=mpclean_lifespan(lifespan, on_report=say)
+    )
+
+    if __name__ == "__main__":
+        port = int(sys.argv[1])
+        uvicorn.run("program:app", port=port, workers=2, limit_max_requests=LIMIT)
+"""
+
+
+@pytest.mark.skipif(not LONG, reason="--long")
+def test_a_worker_of_a_server_goes_away_at_its_limit_of_requests() -> None:
+    # Its supervisor may kill it before its exit functions have run.
+    with running(LIMITED.replace("LIMIT", "1"), "{port}") as server:
+        server.wait_until_ready()  # That is a request.
+        server.wait_for_text("lifespan: ")
+        server.interrupt()
+        outcome = server.finish(10)
+    assert "lifespan: 1" in outcome.output
+    assert "exit: " not in outcome.output

@@ -77,3 +77,71 @@ def test_a_relative_ends_as_well(package: str, case: str, used: bool, signum: in
     assert not within.orphans
     if case != "billiard":  # It has a tracker of its own, and leaks where it is alone as well.
         assert not within.leaked, within.output
+
+
+DILL_QUEUES = r"""
+    import signal
+    import threading
+
+    import multiprocess
+
+    from asgi_mpclean import clean, register
+
+    def answer(jobs, results, done):
+        for job in iter(jobs.get, None):
+            results.put(job)
+            if job == 20:
+                done.send(job)
+
+    if __name__ == "__main__":
+        context = multiprocess.get_context(METHOD)
+        got = []
+        kept = register(context.Queue(), on_item=got.append)
+        joinable = register(context.JoinableQueue(), on_item=got.append)
+        jobs = register(context.Queue(), on_item=got.append)
+        results = register(context.Queue(), on_item=got.append)
+        done, says_done = context.Pipe(duplex=False)
+        worker = context.Process(target=answer, args=(jobs, results, says_done))
+        register(worker, stop=lambda: jobs.put(None)).start()
+        for number in range(100):
+            kept.put(lambda number=number: number)  # What pickle itself refuses.
+            joinable.put(number)
+            jobs.put(number)
+        done.poll(20)
+        report = clean()
+        numbers = [item() if callable(item) else item for item in got]
+        print(sorted(numbers) == sorted([*range(100)] * 3), report.delivered)
+        print([r.outcome for r in report.resources])
+        signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_queues_of_multiprocess_are_drained(method: str) -> None:
+    outcome = kit.run(DILL_QUEUES.replace("METHOD", repr(method)))
+    assert outcome.output.splitlines() == [
+        "True 300",
+        "['closed', 'closed', 'closed', 'closed', 'joined']",
+    ]
+    assert not outcome.hung
+    assert not outcome.orphans
+
+
+DILL_LEFT = r"""
+    import signal
+    import multiprocess
+    from asgi_mpclean import register
+
+    if __name__ == "__main__":
+        left = multiprocess.Queue()
+        register(multiprocess.Queue())
+        for number in range(7):
+            left.put(number)
+        signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_what_an_unregistered_queue_of_multiprocess_had_is_told() -> None:
+    outcome = kit.run(DILL_LEFT)
+    assert outcome.status == -signal.SIGTERM
+    assert "Queue __main__.left: 7 items dropped" in outcome.output

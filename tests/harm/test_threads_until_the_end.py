@@ -14,6 +14,7 @@ TOGETHER = [
     ("put put_simple get get_in_task", False, TERM),
     ("put put_simple get get_nothing_in_task", True, INT),
     ("put get get_nothing_in_task", True, TERM),
+    ("put_managed send", False, TERM),
 ]
 UNREGISTERED = (
     "put put_joinable put_simple put_managed send get get_with_timeout get_in_task "

@@ -111,9 +111,12 @@ class Watch:
         return any(is_loop(handler.server) for handler in self._handlers)
 
     def server_is_stopping(self) -> bool:
-        """Tell whether the server has said that it has been told to stop."""
+        """Tell whether the server has been told to stop, by whatever, or stops by itself."""
         servers = [handler.server for handler in self._handlers]
-        return any(getattr(server, "should_exit", False) is True for server in servers)
+        return any(
+            getattr(server, "should_exit", False) is True or _has_served_enough(server)
+            for server in servers
+        )
 
     def server_raises_again(self) -> bool:
         """Tell whether the server raises a signal again at its end, as uvicorn does."""
@@ -145,6 +148,13 @@ class Watch:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
+
+
+def _has_served_enough(server: Any) -> bool:
+    """Tell whether a server, as uvicorn, stops at a limit of requests, of which it says nothing."""
+    limit = getattr(getattr(server, "config", None), "limit_max_requests", None)
+    served = getattr(getattr(server, "server_state", None), "total_requests", None)
+    return isinstance(limit, int) and isinstance(served, int) and served >= limit
 
 
 def _ignore(_signum: int) -> None:

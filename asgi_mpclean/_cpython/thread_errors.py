@@ -1,0 +1,84 @@
+"""Threads of the app that end because a clean-up has ended what they use: without a traceback.
+
+A thread may give jobs to a pool, call a manager or write to a worker until the process is over.
+Killed by a signal without us, it would never learn that anything has ended.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import multiprocessing.connection
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from .fork import PerProcess
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+logger = logging.getLogger("asgi_mpclean")
+
+# How long (seconds) after a clean-up a thread may need to notice it, where the program goes on.
+NOTICE_SECONDS = 5.0
+_CONNECTIONS = multiprocessing.connection.__file__
+_FOLDERS = tuple(
+    os.path.dirname(file) + os.sep for file in (_CONNECTIONS, concurrent.futures._base.__file__)
+)
+# What a connection raises that is closed, or whose peer is gone.
+_GONE = (EOFError, OSError)
+# What becomes of jobs; all else that a result raises is the job's own.
+_UNDONE = (concurrent.futures.CancelledError, concurrent.futures.BrokenExecutor)
+# The functions that refuse jobs.
+_REFUSING = frozenset({"submit", "_check_running"})
+
+
+class _Expected(PerProcess):
+    """Whether such an end is expected now, and what hook was found."""
+
+    hook: Any = None
+
+    def reset(self, *, forked: bool) -> None:
+        """Expect nothing: a child by fork has no part in the clean-up."""
+        if forked and threading.excepthook is _note:
+            threading.excepthook = self.hook
+        self.until = 0.0
+
+
+_expected = _Expected()
+
+
+def expect_thread_errors(*, going_away: bool) -> None:
+    """Have threads of the app end without a traceback that use what is being cleaned up.
+
+    Args:
+        going_away: The process ends next; otherwise each of them is told of in one line.
+    """
+    if threading.excepthook is not _note:
+        _expected.hook, threading.excepthook = threading.excepthook, _note
+    _expected.until = float("inf") if going_away else time.monotonic() + NOTICE_SECONDS
+
+
+def _note(args: Any) -> None:
+    if time.monotonic() >= _expected.until or not _is_of_clean_up(args):
+        _expected.hook(args)
+    elif _expected.until < float("inf"):
+        what = "%s has ended, as what it used was cleaned up: %r"
+        logger.warning(what, getattr(args.thread, "name", "a thread"), args.exc_value)
+
+
+def _is_of_clean_up(args: Any) -> bool:
+    """Tell whether an exception says that something of multiprocessing has ended."""
+    innermost: TracebackType | None = args.exc_traceback
+    while innermost is not None and innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    if innermost is None:
+        return False
+    code = innermost.tb_frame.f_code
+    if code.co_filename == _CONNECTIONS:
+        return issubclass(args.exc_type, _GONE)
+    if not code.co_filename.startswith(_FOLDERS):
+        return False
+    return issubclass(args.exc_type, _UNDONE) or code.co_name in _REFUSING
