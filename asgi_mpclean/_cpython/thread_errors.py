@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .fork import PerProcess
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 logger = logging.getLogger("asgi_mpclean")
@@ -36,15 +37,34 @@ _REFUSING = frozenset({"submit", "_check_running"})
 
 
 class _Expected(PerProcess):
-    """Whether such an end is expected now, and what hook was found."""
+    """Until when (`time.monotonic()`) such an end is expected."""
 
-    hook: Any = None
+    until: float
 
     def reset(self, *, forked: bool) -> None:
         """Expect nothing: a child by fork has no part in the clean-up."""
-        if forked and threading.excepthook is _note:
-            threading.excepthook = self.hook
+        if forked and isinstance(threading.excepthook, _Hook):
+            threading.excepthook = threading.excepthook.found
         self.until = 0.0
+
+
+class _Hook:
+    """Takes the place of `threading.excepthook`.
+
+    Args:
+        found: What was there. Another program may put its own around this one, so that each knows
+            what it has found itself.
+    """
+
+    def __init__(self, found: Callable[[Any], object]) -> None:
+        self.found = found
+
+    def __call__(self, args: Any) -> None:
+        if time.monotonic() >= _expected.until or not _is_of_clean_up(args):
+            self.found(args)
+        elif _expected.until < float("inf"):
+            what = "%s has ended, as what it used was cleaned up: %r"
+            logger.warning(what, getattr(args.thread, "name", "a thread"), args.exc_value)
 
 
 _expected = _Expected()
@@ -56,17 +76,9 @@ def expect_thread_errors(*, going_away: bool) -> None:
     Args:
         going_away: The process ends next; otherwise each of them is told of in one line.
     """
-    if threading.excepthook is not _note:
-        _expected.hook, threading.excepthook = threading.excepthook, _note
+    if not isinstance(threading.excepthook, _Hook):
+        threading.excepthook = _Hook(threading.excepthook)
     _expected.until = float("inf") if going_away else time.monotonic() + NOTICE_SECONDS
-
-
-def _note(args: Any) -> None:
-    if time.monotonic() >= _expected.until or not _is_of_clean_up(args):
-        _expected.hook(args)
-    elif _expected.until < float("inf"):
-        what = "%s has ended, as what it used was cleaned up: %r"
-        logger.warning(what, getattr(args.thread, "name", "a thread"), args.exc_value)
 
 
 def _is_of_clean_up(args: Any) -> bool:
