@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.thread  # Newer Pythons load it only when it is used.
 import contextlib
 import multiprocessing
 import os
