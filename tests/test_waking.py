@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import concurrent.futures.thread  # Newer Pythons load it only when it is used.
+import contextlib
 import multiprocessing
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.endings import end_thread, threads_of_executors, threads_waited_for
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
-from asgi_mpclean._cpython.queues import close_queue, drop_puts
+from asgi_mpclean._cpython.queues import _sending, close_queue, drop_puts
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 
 if TYPE_CHECKING:
@@ -54,6 +56,37 @@ def test_what_is_put_after_the_clean_up_is_dropped_and_said_once(queue: Any, use
     else:
         queue.close()
         put(4)
+
+
+@pytest.mark.parametrize("queue", ["SimpleQueue"], indirect=True)
+def test_a_descriptor_is_not_closed_under_a_thread_that_writes(queue: Any) -> None:
+    raised = list[Exception]()
+
+    def put() -> None:
+        try:
+            queue.put(bytes(1 << 20))  # Written in two parts.
+        except Exception as error:  # noqa: BLE001 - the question is whether there is one
+            raised.append(error)
+
+    filled, fd = 0, queue._writer.fileno()
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(fd, b".")
+    os.set_blocking(fd, True)
+    thread = threading.Thread(target=put, daemon=True)
+    thread.start()
+    assert eventually(lambda: any(_sending()), 10)
+    drop_puts(queue, list[int]().clear)
+    queue._writer.close()
+    while filled:
+        filled -= len(os.read(queue._reader.fileno(), filled))
+    assert queue._reader.poll(10)
+    assert len(queue.get()) == 1 << 20
+    thread.join(10)
+    assert not raised
+    queue._writer.close()
+    assert queue._writer.closed
 
 
 def test_a_thread_in_get_ends_by_system_exit(queue: Any) -> None:

@@ -193,8 +193,8 @@ def leave_feeder(queue: Any, *, forget: bool) -> None:
     for name in ("_jointhread", "_close") if forget else ("_jointhread",):
         if (finalizer := getattr(queue, name, None)) is not None:
             # As in `Snapshot.claim`; it takes half the time of `cancel`.
-            registry = sys.modules[type(finalizer).__module__]._finalizer_registry
-            registry.pop(finalizer._key, None)
+            util = sys.modules.get(type(finalizer).__module__, _util)  # Or the copy of dill's.
+            util._finalizer_registry.pop(finalizer._key, None)
 
 
 def close_queue(queue: Any, wait: float) -> None:

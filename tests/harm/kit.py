@@ -33,6 +33,8 @@ READY = "ready\n"
 """What a program prints when it may be stopped, unless the test waits for something else."""
 
 CHANGING = (
+    # In tracebacks of others a wrapper of ours has frames as well.
+    (re.compile(r'  File "[^"]*/asgi_mpclean/[^"]*", line \d+, in .*\n(?:    .*\n)*'), ""),
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
     (re.compile(r"/\S+/mpclean-\w+/"), ""),  # the folder of a program's text
     (re.compile(r"\[\d+\]"), "[PID]"),  # uvicorn, gunicorn

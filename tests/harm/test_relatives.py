@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import importlib.util
 import signal
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,7 @@ DILL_QUEUES = r"""
 """
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="dill 0.4 pickles no function there")
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_queues_of_multiprocess_are_drained(method: str) -> None:
     outcome = kit.run(DILL_QUEUES.replace("METHOD", repr(method)))

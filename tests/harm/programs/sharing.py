@@ -16,7 +16,7 @@ import asgi_mpclean
 
 # What has no feeder takes what a pipe holds, and no more.
 NUMBERS = {"Queue": (400, 0.0005), "JoinableQueue": (400, 0.0005)}
-FEW = (12, 0.05)
+FEW = (12, 0.15)
 
 
 def numbers_of(what: str, who: str) -> tuple[int, float]:
