@@ -14,12 +14,14 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from asgi_mpclean._cpython.windows import peek
+else:
     import fcntl
     import termios
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The size of a Linux pipe by default; a longer read would only allocate more.
 CHUNK = 64 * 1024
@@ -223,8 +225,10 @@ def _has_no_writer(fd: int) -> bool:
 
 
 def is_hung_up(fd: int) -> bool:
-    """Tell whether nobody can write any more; False where that cannot be told."""
-    return sys.platform != "win32" and bool(_poll(fd) & select.POLLHUP)
+    """Tell whether nobody can write any more; on Windows, only once nothing is left to read."""
+    if sys.platform == "win32":
+        return peek(fd) is None
+    return bool(_poll(fd) & select.POLLHUP)
 
 
 def _poll(fd: int) -> int:
@@ -238,7 +242,7 @@ def _poll(fd: int) -> int:
 def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
-        return 0
+        return (peek(fd) or (0, 0))[0]
     size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
     try:
         fcntl.ioctl(fd, termios.FIONREAD, size)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.queues import has_readable_pipes
 from asgi_mpclean._items.delivery import Delivery
 from asgi_mpclean._items.holders import is_held_elsewhere
-from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
+from asgi_mpclean._items.messages import open_reader
+from asgi_mpclean._items.pipe import bytes_in_pipe, is_hung_up
 from asgi_mpclean._report import READ_AHEAD_BYTES
 
 from .base import ITEMS, Closer, Kind
@@ -45,7 +46,7 @@ class ConnectionCloser(Closer):
             self.resource.close()
 
     def _read(self) -> None:
-        reader = PipeReader(self.resource.fileno, skips=self._delivery.discards)
+        reader = open_reader(self.resource.fileno, skips=self._delivery.discards)
         moved = True
         while moved and reader.received < READ_AHEAD_BYTES:
             before = reader.received
