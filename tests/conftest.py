@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("uvicorn_cases")
 
-WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# Windows has no more than the first two, and one of its own.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
+WATCHED = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 DEFAULTS = dict.fromkeys(WATCHED, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
 
 
