@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(signum, handler)
     if config.getoption("long"):
         os.environ["MPC_LONG"] = "1"  # For tests and what they start.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason="only Windows can show it: .ci/windows")
+    for item in items if sys.platform != "win32" else ():
+        if item.path.parent.name == "windows":
+            item.add_marker(skip)
 
 
 def pytest_terminal_summary(

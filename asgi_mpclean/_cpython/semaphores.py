@@ -115,7 +115,9 @@ def _made_pipe(queue: Any) -> bool:
     """
     fd = readable_fd(queue)
     # A lock has no pipe, and a closed queue nothing that matters.
-    return fd is None or multiprocessing.parent_process() is None or maker_of_pipe(fd) == os.getpid()
+    return (
+        fd is None or multiprocessing.parent_process() is None or maker_of_pipe(fd) == os.getpid()
+    )
 
 
 def _name(semaphore: Any) -> str | None:

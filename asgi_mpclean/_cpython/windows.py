@@ -28,12 +28,12 @@ def peek(handle: int) -> tuple[int, int] | None:
         import _winapi  # noqa: PLC0415 - it is multiprocessing's
 
         try:
-            ready, first = _winapi.PeekNamedPipe(handle)
+            found: Any = _winapi.PeekNamedPipe(handle)
         except BrokenPipeError:
             return None
         except OSError:  # It is a socket, or closed.
             return 0, 0
-        return ready, first
+        return found[0], found[1]
     return 0, 0
 
 
@@ -60,7 +60,7 @@ def read_message(handle: int, size: int) -> bytes | None:
             transfer, error = _winapi.ReadFile(handle, size, overlapped=True)
             if error == _winapi.ERROR_IO_PENDING:
                 transfer.cancel()
-            _, error = transfer.GetOverlappedResult(True)
+            _, error = transfer.GetOverlappedResult(True)  # noqa: FBT003 - by position only
             if error == _winapi.ERROR_OPERATION_ABORTED:
                 return None
             read += transfer.getbuffer() or b""

@@ -80,9 +80,7 @@ class MessageReader:
         self.ended = True
 
 
-def open_reader(
-    fd: Callable[[], int | None], *, skips: bool = False
-) -> PipeReader | MessageReader:
+def open_reader(fd: Callable[[], int | None], *, skips: bool = False) -> PipeReader | MessageReader:
     """Return what reads a pipe of multiprocessing on this system.
 
     Args:

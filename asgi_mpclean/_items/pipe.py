@@ -159,6 +159,8 @@ class PipeReader(FrameParser):
 
     def read_without_lock(self) -> bool:
         """Be ready for another reader at the same pipe; tells whether the system can."""
+        if sys.platform == "win32":
+            return False
         self.distrust()
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
@@ -220,6 +222,8 @@ class PipeReader(FrameParser):
 
 
 def _has_no_writer(fd: int) -> bool:
+    if sys.platform == "win32":
+        return peek(fd) is None
     event = _poll(fd)
     return bool(event & select.POLLHUP and not event & select.POLLIN)
 
@@ -243,9 +247,10 @@ def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
         return (peek(fd) or (0, 0))[0]
-    size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
-    try:
-        fcntl.ioctl(fd, termios.FIONREAD, size)
-    except OSError:
-        return 0
-    return int(_INT.unpack(size)[0])
+    else:  # noqa: RET505 - or type checkers look for `fcntl` on Windows
+        size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
+        try:
+            fcntl.ioctl(fd, termios.FIONREAD, size)
+        except OSError:
+            return 0
+        return int(_INT.unpack(size)[0])

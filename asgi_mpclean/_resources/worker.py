@@ -238,6 +238,8 @@ class WorkerCloser:
 def cpu_seconds(pid: int | None) -> float:
     """Return the CPU time that a process has used, on Linux; elsewhere 0."""
     with contextlib.suppress(OSError, ValueError, IndexError):
+        if sys.platform == "win32":
+            return 0.0
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0

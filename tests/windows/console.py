@@ -8,9 +8,15 @@ import subprocess
 import sys
 import textwrap
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+HERE = Path(__file__).parent
 NO_WINDOW = 0x08000000  # a console that nobody sees
+PATHS = HERE.parents[1], HERE.parent, HERE
 SYNCHRONIZE = 0x00100000
 IS_RUNNING = 258
 
@@ -40,7 +46,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **env},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, PATHS)), **env},
             creationflags=NO_WINDOW,
         )
         self.lines: list[str] = []
@@ -52,7 +58,7 @@ class Program:
         path.write_text(textwrap.dedent(body), encoding="utf-8")
         return cls(str(path), *words, **env)
 
-    def __enter__(self) -> Program:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -69,7 +75,7 @@ class Program:
         raise AssertionError("\n".join(self.lines))
 
     def press(self, pid: int | None = None) -> None:
-        """Press CTRL-C in its console, where `pid` tells of one that lives there, if it does not."""
+        """Press CTRL-C in its console; `pid` is that of another process there, if it has ended."""
         words = [sys.executable, "-S", "-c", PRESS, str(pid or self.process.pid)]
         subprocess.run(words, check=True, timeout=20)
 
@@ -78,6 +84,13 @@ class Program:
         output, _ = self.process.communicate(timeout=timeout)
         self.lines += output.splitlines()
         return self.lines
+
+
+def is_wine() -> bool:
+    """Tell whether this is Windows by Wine, which has gaps of its own."""
+    if sys.platform != "win32":
+        return False
+    return hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 
 
 def is_running(pid: int) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import peers
 import pytest
+import win_peers
+from console import is_wine
 
 from asgi_mpclean import Registry, worker_init
 
@@ -40,15 +42,15 @@ def wait_for(path: Path) -> None:
 @HOWS
 def test_an_idle_pool_is_closed(how: str) -> None:
     pool = multiprocessing.Pool(2, initializer=worker_init)
-    assert pool.map(peers.double, range(4)) == [0, 2, 4, 6]
+    assert pool.map(win_peers.double, range(4)) == [0, 2, 4, 6]
     assert clean(pool, how).outcome == "closed"
 
 
 @HOWS
 def test_a_pool_finishes_what_it_has_begun(how: str, tmp_path: Path) -> None:
     pool = multiprocessing.Pool(1)
-    begun = pool.apply_async(peers.take_long, (tmp_path / "begun",))
-    others = [pool.apply_async(peers.take_long, (tmp_path / str(n),)) for n in range(20)]
+    begun = pool.apply_async(win_peers.take_long, (tmp_path / "begun",))
+    others = [pool.apply_async(win_peers.take_long, (tmp_path / str(n),)) for n in range(20)]
     wait_for(tmp_path / "begun")
     entry = clean(pool, how)
     assert begun.get(1) == "done"
@@ -59,11 +61,15 @@ def test_a_pool_finishes_what_it_has_begun(how: str, tmp_path: Path) -> None:
             other.get(1)
 
 
+@pytest.mark.skipif(
+    is_wine() and sys.version_info < (3, 12),
+    reason="Wine: an executor's submit() hangs by itself, waiting for an empty message",
+)
 @HOWS
 def test_an_executor_finishes_what_it_has_begun(how: str, tmp_path: Path) -> None:
     executor = concurrent.futures.ProcessPoolExecutor(1)
-    begun = executor.submit(peers.take_long, tmp_path / "begun")
-    others = [executor.submit(peers.take_long, tmp_path / str(n)) for n in range(20)]
+    begun = executor.submit(win_peers.take_long, tmp_path / "begun")
+    others = [executor.submit(win_peers.take_long, tmp_path / str(n)) for n in range(20)]
     wait_for(tmp_path / "begun")
     entry = clean(executor, how)
     assert begun.result(1) == "done"

@@ -7,8 +7,8 @@ import multiprocessing.connection
 import time
 from typing import Any
 
-import peers
 import pytest
+import win_peers
 import workers
 
 from asgi_mpclean import Process, Registry, ResourceReport
@@ -77,7 +77,7 @@ def test_a_worker_blocked_by_a_full_pipe_loses_nothing(count: int, size: int) ->
 @pytest.mark.parametrize("kind", ["Queue", "SimpleQueue"])
 def test_what_a_dead_reader_locks_is_delivered(kind: str) -> None:
     queue, ready, got = make(kind), multiprocessing.Event(), list[int]()
-    worker = multiprocessing.Process(target=peers.read, args=(queue, ready))
+    worker = multiprocessing.Process(target=win_peers.read, args=(queue, ready))
     worker.start()
     assert ready.wait(20)
     queue.put("taken, as it waits in get() then")
@@ -108,9 +108,9 @@ def test_a_child_reads_what_it_made_and_nothing_of_its_parent(kind: str, of: str
         queue.put(number)
     wait_until_sent(queue)
     if of == "parent":
-        child = multiprocessing.Process(target=peers.clean_copy, args=(queue, there))
+        child = multiprocessing.Process(target=win_peers.clean_copy, args=(queue, there))
     else:
-        child = multiprocessing.Process(target=peers.clean_own, args=(kind, there))
+        child = multiprocessing.Process(target=win_peers.clean_own, args=(kind, there))
     child.start()
     assert here.poll(20)
     assert here.recv() == (("copy closed", []) if of == "parent" else ("closed", [0, 1, 2]))

@@ -6,8 +6,8 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING, Any
 
-import peers
 import pytest
+import win_peers
 import workers
 from console import Program, ends, is_running
 
@@ -28,7 +28,7 @@ def test_all_that_have_not_ended_at_the_deadline_are_ended(plain: bool) -> None:
     for event in ready:
         make: Any = multiprocessing.Process if plain else Process
         how = {} if plain else {"registry": registry, "stop": nothing}
-        worker = make(target=peers.stay, args=(event,), **how)
+        worker = make(target=win_peers.stay, args=(event,), **how)
         worker.start()
         registry.register(worker, stop=nothing)
     assert all(event.wait(20) for event in ready)
@@ -40,8 +40,8 @@ def test_all_that_have_not_ended_at_the_deadline_are_ended(plain: bool) -> None:
 
 def test_a_worker_that_is_asked_ends_by_itself() -> None:
     registry, got = Registry(), list[int]()
-    jobs = registry.register(multiprocessing.Queue(), on_item=lambda _: None)
-    results = registry.register(multiprocessing.Queue(), on_item=got.append)
+    jobs: Any = registry.register(multiprocessing.Queue(), on_item=lambda _: None)
+    results: Any = registry.register(multiprocessing.Queue(), on_item=got.append)
     worker = registry.Process(
         target=workers.echo, args=(jobs, results), stop=lambda: jobs.put(None)
     )
@@ -55,8 +55,9 @@ def test_a_worker_that_is_asked_ends_by_itself() -> None:
 
 def test_an_idle_worker_is_not_waited_for_until_the_deadline() -> None:
     registry = Registry()
-    jobs, ready = registry.register(multiprocessing.Queue()), multiprocessing.Event()
-    registry.Process(target=peers.read, args=(jobs, ready)).start()
+    jobs: Any = registry.register(multiprocessing.Queue())
+    ready = multiprocessing.Event()
+    registry.Process(target=win_peers.read, args=(jobs, ready)).start()
     assert ready.wait(20)
     report = registry.clean(10)
     assert [entry.outcome for entry in report.resources] == ["closed", "terminated"]

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from typing import Any
 
-import peers
+import win_peers
 import workers
 
 from asgi_mpclean import Process, mpclean_lifespan, register, restart, worker_init
@@ -20,18 +20,19 @@ def say(*words: object) -> None:
 
 async def set_up(_app: Any) -> Any:
     """Make what a server is to end; yields while that serves."""
-    jobs = register(multiprocessing.Queue(), on_item=lambda item: say("job", item))
-    results = register(multiprocessing.Queue(), on_item=lambda item: say("result", item[0]))
+    jobs: Any = register(multiprocessing.Queue(), on_item=lambda item: say("job", item))
+    results: Any = register(multiprocessing.Queue(), on_item=lambda item: say("result", item[0]))
     if KIND == "queues":
         for number in range(5):
             jobs.put(number)
     elif KIND == "blocked":  # Nobody reads what it writes.
         worker = Process(target=workers.fill, args=(results, 100))
         worker.start()
+        results._reader.poll(20)
         say("worker", worker.pid)
     elif KIND == "idle":
         ready = multiprocessing.Event()
-        worker = Process(target=peers.read, args=(jobs, ready))
+        worker = Process(target=win_peers.read, args=(jobs, ready))
         worker.start()
         ready.wait(20)
         say("worker", worker.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from typing import Any
 
@@ -26,8 +27,6 @@ def clean_copy(queue: Any, answer: Any) -> None:
 
 def clean_own(kind: str, answer: Any) -> None:
     """Clean up a queue of one's own."""
-    import multiprocessing
-
     got: list[Any] = []
     registry = Registry()
     queue = registry.register(getattr(multiprocessing, kind)(), on_item=got.append)
