@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("uvicorn_cases")
 
-WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# Windows has no more than the first two, and one of its own.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")
+WATCHED = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 DEFAULTS = dict.fromkeys(WATCHED, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
 
 
@@ -64,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(signum, handler)
     if config.getoption("long"):
         os.environ["MPC_LONG"] = "1"  # For tests and what they start.
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip = pytest.mark.skip(reason="only Windows can show it: .ci/windows")
+    for item in items if sys.platform != "win32" else ():
+        if item.path.parent.name == "windows":
+            item.add_marker(skip)
 
 
 def pytest_terminal_summary(

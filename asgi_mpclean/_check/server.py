@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import pty as pseudo_terminal
 import signal
 import subprocess
 import threading
@@ -131,7 +130,7 @@ class Server:
         undo.callback(self._shm.remove)
         prefix = self._shm.command_prefix()
         if self._pty:
-            self._keyboard, screen = pseudo_terminal.openpty()
+            self._keyboard, screen = os.openpty()
             undo.callback(os.close, self._keyboard)
             readable, stdin = os.dup(self._keyboard), screen
             prefix = ["setsid", "--ctty", *prefix]

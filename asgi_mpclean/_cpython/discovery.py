@@ -63,12 +63,28 @@ def queues_made_here() -> list[Any]:
     """
     if Feature.DISCOVERY not in AVAILABLE:
         return []
-    # A copy of the inner dict is atomic: another thread may be making a queue.
-    references = _util._afterfork_registry.data.copy()
-    things = [references[age]() for age in sorted(references)]
-    queues = [thing for thing in things if isinstance(thing, _queues.Queue)]
-    queues += dill_queues()
+    if sys.platform == "win32":
+        queues = _queues_put_into()
+    else:
+        # A copy of the inner dict is atomic: another thread may be making a queue.
+        references = _util._afterfork_registry.data.copy()
+        things = [references[age]() for age in sorted(references)]
+        queues = [thing for thing in things if isinstance(thing, _queues.Queue)] + dill_queues()
     return queues + _unreferenced_queues({id(queue._thread) for queue in queues})
+
+
+def _queues_put_into() -> list[Any]:
+    """Return the queues that have a feeder, on Windows, where nothing lists those without.
+
+    A queue into which only others put is not found: to look for it among all objects of Python
+    takes too long to be done again and again.
+    """
+    if Feature.REGISTRY not in AVAILABLE:
+        return []
+    closing = _queues.Queue._finalize_close
+    finalizers = list(_util._finalizer_registry.values())
+    things = [f._weakref() for f in finalizers if f._callback is closing and f._weakref]
+    return [thing for thing in things if thing is not None]
 
 
 class UnreferencedQueue:
@@ -92,7 +108,7 @@ def is_unreferenced(queue: Any) -> bool:
 
 
 def _unreferenced_queues(known_threads: set[int]) -> list[UnreferencedQueue]:
-    if Feature.FEEDER not in AVAILABLE or Feature.SEMAPHORES not in AVAILABLE:
+    if Feature.FEEDER not in AVAILABLE or Feature.REGISTRY not in AVAILABLE:
         return []
     found = []
     for finalizer in list(_util._finalizer_registry.values()):

@@ -14,6 +14,7 @@ class Feature(str, enum.Enum):
     BACKLOG = "take unsent items out of a queue"
     PIPE = "read a queue's pipe under its lock"
     FEEDER = "know what a queue's feeder thread is doing, and leave it alone"
+    REGISTRY = "see what multiprocessing is going to end by itself"
     SEMAPHORES = "unlink named semaphores"
     TRACKER = "unregister many semaphores in one write"
     DISCOVERY = "find what multiprocessing made in this process"
@@ -37,6 +38,7 @@ class Feature(str, enum.Enum):
     FORK_SERVER = "end the fork server"
     THREAD_POOLS = "know which threads an executor waits for"
     LOGGING = "know which queues carry log records"
+    MESSAGES = "read a message of a Windows pipe without waiting for it"
 
 
 # For each feature the private names, by the module, or the class of it, that has them.
@@ -56,9 +58,13 @@ NAMES: dict[Feature, dict[str, str]] = {
         "multiprocessing.util": "_finalizer_registry",
         "multiprocessing.util:Finalize": "_key",
     },
+    Feature.REGISTRY: {
+        "multiprocessing.util": "_finalizer_registry",
+        "multiprocessing.util:Finalize": "_callback _args _pid _weakref",
+    },
     Feature.SEMAPHORES: {
         "multiprocessing.util": "_finalizer_registry",
-        "multiprocessing.util:Finalize": "_callback _args _pid _key _weakref",
+        "multiprocessing.util:Finalize": "_callback _args _pid _key",
         "multiprocessing.synchronize:SemLock": "_semlock _cleanup",
     },
     Feature.TRACKER: {
@@ -67,7 +73,7 @@ NAMES: dict[Feature, dict[str, str]] = {
     },
     Feature.DISCOVERY: {
         "multiprocessing.util": "_afterfork_registry",
-        "multiprocessing.queues:Queue": "_finalize_join",
+        "multiprocessing.queues:Queue": "_finalize_join _finalize_close",
         "threading:Thread": "_args",
     },
     Feature.CHILDREN: {
@@ -137,6 +143,11 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.LOGGING: {
         "logging": "_handlerList",
         "logging.handlers:QueueListener": "_monitor",
+    },
+    Feature.MESSAGES: {
+        "_winapi": (
+            "PeekNamedPipe ReadFile ERROR_IO_PENDING ERROR_MORE_DATA ERROR_OPERATION_ABORTED"
+        ),
     },
 }
 

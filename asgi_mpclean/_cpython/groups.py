@@ -21,7 +21,7 @@ _util: Any = multiprocessing.util
 
 def pools_and_managers() -> list[Any]:
     """Return each live `Pool`, `ThreadPool` and manager that was started in this process."""
-    if Feature.SEMAPHORES not in AVAILABLE:
+    if Feature.REGISTRY not in AVAILABLE:
         return []
     found, pid = [], os.getpid()
     for finalizer in list(_util._finalizer_registry.values()):

@@ -58,7 +58,7 @@ def stop_helpers(timeout: float) -> None:
 def _stop_helper(helper: Any, fd_name: str, pid_name: str, timeout: float) -> bool:
     """Close the pipe that keeps a helper alive, and reap it; tells whether it has ended."""
     fd, pid = getattr(helper, fd_name), getattr(helper, pid_name)
-    if fd is None or pid is None:
+    if fd is None or pid is None or sys.platform == "win32":
         return True
     setattr(helper, fd_name, None)
     setattr(helper, pid_name, None)

@@ -166,9 +166,12 @@ def shared_memory_made_here() -> list[Any]:
     Python keeps no list of them, and looking through all objects takes its time: that is done only
     if some are mapped. A child by fork cannot tell its own from those it inherited. One that was
     closed before anybody has seen it open, by a name that anybody can use, is left to Python: it
-    may have been unlinked as well, and the name be another's.
+    may have been unlinked as well, and the name be another's. Windows frees a block with its last
+    user, so that there none is looked for.
     """
-    if Feature.SHARED_MEMORY not in AVAILABLE or was_forked() or not _is_any_mapped():
+    if _posixshmem is None or Feature.SHARED_MEMORY not in AVAILABLE or was_forked():
+        return []
+    if not _is_any_mapped():
         return []
     made = loaded.shared_memory.SharedMemory
     blocks = [thing for thing in gc.get_objects() if issubclass(type(thing), made)]

@@ -96,11 +96,15 @@ def items_fill(queue: Any) -> bool:
 
 def has_readable_pipes() -> bool:
     """Tell whether queues can be read by their pipes in this Python, on this system."""
-    return Feature.PIPE in AVAILABLE and sys.platform != "win32"
+    known = Feature.PIPE in AVAILABLE
+    return known and (sys.platform != "win32" or Feature.MESSAGES in AVAILABLE)
 
 
 def readable_fd(queue: Any) -> int | None:
-    """Return the descriptor of the read end of `queue`'s pipe, None if it is closed."""
+    """Return the descriptor of the read end of `queue`'s pipe, None if it is closed.
+
+    On Windows it is a handle, which nothing but a read tells whether it is readable.
+    """
     if not has_readable_pipes():
         return None
     # `fileno()` returns the same, and takes two calls more.
@@ -108,9 +112,17 @@ def readable_fd(queue: Any) -> int | None:
     return handle
 
 
+def awaitable_end(queue: Any) -> Any | None:
+    """Return what `multiprocessing.connection.wait` takes to wait for something in `queue`."""
+    if sys.platform == "win32":
+        end = getattr(queue, "_reader", None) if has_readable_pipes() else None
+        return None if end is None or end.closed else end
+    return readable_fd(queue)
+
+
 def read_lock(queue: Any) -> Any | None:
-    """Return the lock that `queue`'s readers hold."""
-    return getattr(queue, "_rlock", None) if Feature.PIPE in AVAILABLE else None
+    """Return the lock that `queue`'s readers hold; `get` takes it where it is called instead."""
+    return getattr(queue, "_rlock", None) if has_readable_pipes() else None
 
 
 def force_write_lock(queue: Any) -> bool:

@@ -105,7 +105,7 @@ def unlink_semaphores_of(queue: Any) -> None:
 
 
 def _finalizers(name: str) -> list[Any]:
-    if Feature.SEMAPHORES not in AVAILABLE:
+    if Feature.REGISTRY not in AVAILABLE:
         return []
     registry = getattr(sys.modules.get(name), "_finalizer_registry", {})
     return [finalizer for finalizer in list(registry.values()) if finalizer._pid == os.getpid()]

@@ -8,11 +8,14 @@ import multiprocessing.synchronize
 import multiprocessing.util
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
 from .fork import PerProcess
+from .queues import readable_fd
 from .tracker import unregister
+from .windows import maker_of_pipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,7 +83,7 @@ class Snapshot:
             return bool(maker == self._pid)
         semaphores = semaphores_of(resource)
         if not semaphores:
-            return True
+            return sys.platform != "win32" or _made_pipe(resource)
         name = _name(semaphores[0])
         if name is not None and name in self._finalizers:
             return True
@@ -102,6 +105,19 @@ class Snapshot:
             if finalizer is not None and _util._finalizer_registry.pop(finalizer._key, None):
                 claimed.append(name)
         return claimed
+
+
+def _made_pipe(queue: Any) -> bool:
+    """Tell whether this process made a queue, by its pipe, as Windows names no semaphore.
+
+    Queues are handed on to children alone. Where Windows does not tell a child who has made the
+    pipe, it leaves the queue to its parent.
+    """
+    fd = readable_fd(queue)
+    # A lock has no pipe, and a closed queue nothing that matters.
+    return (
+        fd is None or multiprocessing.parent_process() is None or maker_of_pipe(fd) == os.getpid()
+    )
 
 
 def _name(semaphore: Any) -> str | None:

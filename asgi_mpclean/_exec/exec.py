@@ -43,6 +43,10 @@ def execv(path: Path, args: Arguments) -> NoReturn:
     registered, bounded by `timeout`. It may be called in any thread, and in an event loop, which
     ends there. In a forked child it leaves alone what is the parent's.
 
+    Windows has no exec: its C library starts another process, ends this one with status 0, and
+    joins the arguments with blanks, so that one with a blank in it arrives as two. There
+    `restart`, or `clean(discover=True)` and `subprocess`, do what is meant.
+
     Args:
         path: The program.
         args: Its arguments, a list or tuple; the first is its name.
@@ -150,15 +154,16 @@ def check(paths: Iterable[Any], args: Arguments, *env: Environment) -> list[Any]
     if in_callback():
         msg = "cannot exec in a callback of a clean-up, which would be cut short"
         raise RuntimeError(msg)
-    # `os` looks at its arguments before it looks for the program, and none has an empty name.
-    with contextlib.suppress(FileNotFoundError):
+    # `os` looks at its arguments before it looks for the program, and none has an empty name:
+    # there is no such file, or as Windows puts it, no such argument.
+    with contextlib.suppress(OSError):
         _os_execve("", args, *env) if env else _os_execv("", args)
     runnable: list[Any] = []
     errors = []
     for path in paths:
         try:
             # Only an exec with an environment takes a descriptor.
-            _check_program(path if env else os.fspath(path))
+            _check_program(_as_found(path if env else os.fspath(path)))
         except OSError as error:  # noqa: PERF203 - another along PATH may be the program
             msg = f"{error.strerror}; nothing was cleaned up"
             errors.append(OSError(error.errno, msg, path))
@@ -167,6 +172,16 @@ def check(paths: Iterable[Any], args: Arguments, *env: Environment) -> list[Any]
     if not runnable:
         raise _most_telling(errors)
     return runnable
+
+
+def _as_found(path: Any) -> Any:
+    """Return the path of a program as Windows completes it, which may leave out its extension."""
+    if sys.platform == "win32" and not os.path.exists(path):
+        for extension in (".com", ".exe", ".bat", ".cmd"):
+            full = os.fsdecode(path) + extension
+            if os.path.exists(full):
+                return full
+    return path
 
 
 def _check_program(path: Any) -> None:

@@ -44,7 +44,8 @@ class Restart(NamedTuple):
         _exec.make_ready()
         with contextlib.suppress(OSError, TypeError):  # The folder is gone, or was never known.
             os.chdir(STARTED_IN)  # type: ignore[arg-type]  # see above
-        if self.via == "exec":
+        # Windows has no exec, and what is called so there does not quote the arguments.
+        if self.via == "exec" and sys.platform != "win32":
             _exec.execv(self.command[0], self.command)
         # What PyInstaller has unpacked for this process is removed at its end.
         if getattr(sys, "frozen", False):
@@ -64,7 +65,7 @@ def restart(*, via: Literal["exec", "spawn"] = "exec") -> None:
 
     Args:
         via: "exec" keeps the process and its id. "spawn" starts another process and ends this one
-            with status 0; it is for Windows, where an exec does the same.
+            with status 0. On Windows, which has no exec, both are "spawn".
 
     Raises:
         ValueError: If `via` is something else.

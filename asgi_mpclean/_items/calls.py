@@ -53,7 +53,7 @@ class _Alarm(PerProcess):
 
     def reset(self, *, forked: bool) -> None:
         # The alarm clock is not inherited by a fork, but its handler is.
-        if forked and self.is_set:
+        if forked and self.is_set and sys.platform != "win32":
             signal.signal(signal.SIGALRM, self.found)
         self.is_set, self.found = False, None
 
@@ -173,7 +173,7 @@ class OverdueError(BaseException):
 @contextlib.contextmanager
 def _alarm_at(deadline: float) -> Iterator[None]:
     """Interrupt the main thread at `deadline`, where the system has an alarm clock."""
-    if not in_main_thread() or not hasattr(signal, "setitimer"):
+    if sys.platform == "win32" or not in_main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
 

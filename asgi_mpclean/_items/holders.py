@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 
 from asgi_mpclean._cpython.fork import PerProcess
@@ -112,6 +113,8 @@ def _is(path: str, link: str) -> bool:
 def _can_read(path: str) -> bool:
     """Tell whether a descriptor, by its path, can be read; so it counts if that cannot be told."""
     with contextlib.suppress(OSError, ValueError, IndexError):
+        if sys.platform == "win32":
+            return True
         with open(path.replace("/fd/", "/fdinfo/")) as file:
             flags = next(line.split()[1] for line in file if line.startswith("flags:"))
         return int(flags, 8) & os.O_ACCMODE != os.O_WRONLY

@@ -14,12 +14,14 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-if sys.platform != "win32":
+if sys.platform == "win32":
+    from asgi_mpclean._cpython.windows import peek
+else:
     import fcntl
     import termios
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # The size of a Linux pipe by default; a longer read would only allocate more.
 CHUNK = 64 * 1024
@@ -157,6 +159,8 @@ class PipeReader(FrameParser):
 
     def read_without_lock(self) -> bool:
         """Be ready for another reader at the same pipe; tells whether the system can."""
+        if sys.platform == "win32":
+            return False
         self.distrust()
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
         try:
@@ -218,13 +222,17 @@ class PipeReader(FrameParser):
 
 
 def _has_no_writer(fd: int) -> bool:
+    if sys.platform == "win32":
+        return peek(fd) is None
     event = _poll(fd)
     return bool(event & select.POLLHUP and not event & select.POLLIN)
 
 
 def is_hung_up(fd: int) -> bool:
-    """Tell whether nobody can write any more; False where that cannot be told."""
-    return sys.platform != "win32" and bool(_poll(fd) & select.POLLHUP)
+    """Tell whether nobody can write any more; on Windows, only once nothing is left to read."""
+    if sys.platform == "win32":
+        return peek(fd) is None
+    return bool(_poll(fd) & select.POLLHUP)
 
 
 def _poll(fd: int) -> int:
@@ -238,10 +246,11 @@ def _poll(fd: int) -> int:
 def bytes_in_pipe(fd: int) -> int:
     """Return how many bytes `fd` has to read; 0 as well where that cannot be told."""
     if sys.platform == "win32":
-        return 0
-    size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
-    try:
-        fcntl.ioctl(fd, termios.FIONREAD, size)
-    except OSError:
-        return 0
-    return int(_INT.unpack(size)[0])
+        return (peek(fd) or (0, 0))[0]
+    else:  # noqa: RET505 - or type checkers look for `fcntl` on Windows
+        size = bytearray(_INT.size)  # Mutable, as that takes a quarter of the time.
+        try:
+            fcntl.ioctl(fd, termios.FIONREAD, size)
+        except OSError:
+            return 0
+        return int(_INT.unpack(size)[0])

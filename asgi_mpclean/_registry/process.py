@@ -7,7 +7,7 @@ import weakref
 
 from asgi_mpclean._cpython.process import STARTS, ContextProcess
 from asgi_mpclean._switch import DISABLED
-from asgi_mpclean._worker.birth import sigint_blocked
+from asgi_mpclean._worker.birth import heed_ctrl_c, sigint_blocked
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ class Process(ContextProcess):
         start_helpers(self.start_method)
         with sigint_blocked():
             super().start()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Be pickled for the child: that exists by now, and takes as long as it likes to read."""
+        heed_ctrl_c()
+        return super().__reduce_ex__(protocol)
 
     def prepare_child(self, sentinel: Any, parent: int | None) -> None:
         """Set the signals of the child."""

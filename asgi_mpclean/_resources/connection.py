@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.queues import has_readable_pipes
 from asgi_mpclean._items.delivery import Delivery
 from asgi_mpclean._items.holders import is_held_elsewhere
-from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
+from asgi_mpclean._items.messages import open_reader
+from asgi_mpclean._items.pipe import bytes_in_pipe, is_hung_up
 from asgi_mpclean._report import READ_AHEAD_BYTES
 
 from .base import ITEMS, Closer, Kind
@@ -23,7 +26,8 @@ class ConnectionCloser(Closer):
     """Reads the end of a `Pipe`, or of a `Client`'s connection, empty and closes it.
 
     It has no lock that would tell of other readers: another process that has the same end may be in
-    the middle of a message.
+    the middle of a message. On Windows nothing tells of those, and a connection by a socket is not
+    read, as a message that has not come whole would be waited for: one is counted then.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -41,11 +45,12 @@ class ConnectionCloser(Closer):
             self._is_copy = bytes_in_pipe(fd) > 0 and bool(is_held_elsewhere(fd, to_read=True))
             if not self._is_copy:
                 self._read()
+                self.report.dropped += _is_left_in_socket(self.resource)
         with contextlib.suppress(OSError):
             self.resource.close()
 
     def _read(self) -> None:
-        reader = PipeReader(self.resource.fileno, skips=self._delivery.discards)
+        reader = open_reader(self.resource.fileno, skips=self._delivery.discards)
         moved = True
         while moved and reader.received < READ_AHEAD_BYTES:
             before = reader.received
@@ -59,6 +64,22 @@ class ConnectionCloser(Closer):
         self.report.outcome = "copy closed" if self._is_copy else "closed"
         if self._was_closed:
             self.report.outcome = "already closed"
+
+
+def _is_left_in_socket(connection: Any) -> bool:
+    """Tell whether a connection of Windows, where it is no pipe, has anything to read."""
+    if sys.platform != "win32" or not isinstance(connection, Connection):
+        return False
+    import socket  # noqa: PLC0415 - as rare as such a connection
+
+    with contextlib.suppress(OSError):
+        if connection.poll(0):
+            end = socket.socket(fileno=connection.fileno())
+            try:
+                return bool(end.recv(1, socket.MSG_PEEK))
+            finally:
+                end.detach()
+    return False
 
 
 def _is_spent(entry: Entry) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.discovery import is_unreferenced
 from asgi_mpclean._cpython.queues import (
+    awaitable_end,
     dumps,
     free_slots,
     has_readable_pipes,
@@ -18,11 +19,14 @@ from asgi_mpclean._cpython.queues import (
 )
 from asgi_mpclean._items.delivery import OVERHEAD_BYTES
 from asgi_mpclean._items.holders import is_held_elsewhere
-from asgi_mpclean._items.pipe import AT_ONCE_BYTES, PipeReader, bytes_in_pipe
+from asgi_mpclean._items.messages import open_reader
+from asgi_mpclean._items.pipe import AT_ONCE_BYTES, bytes_in_pipe
 from asgi_mpclean._report import READ_AHEAD_BYTES
 
 if TYPE_CHECKING:
     from asgi_mpclean._items.delivery import Sink
+    from asgi_mpclean._items.messages import MessageReader
+    from asgi_mpclean._items.pipe import PipeReader
 
 # The time (seconds) after which a pipe in which nothing moves is not expected to move again.
 STALLED_SECONDS = 0.1
@@ -30,8 +34,9 @@ STALLED_SECONDS = 0.1
 PIPE_TICK_SECONDS = 0.0005
 # The pickle of None, the usual sentinel: one that no worker has taken is not an item.
 NONE_FRAME = bytes(dumps(None))
-# A pipe holds 64 KiB on Linux, and less elsewhere. With so many bytes in it a writer may wait.
-NEARLY_FULL_BYTES = 12 * 1024
+# A pipe holds 64 KiB on Linux, and less elsewhere: 8 KiB on Windows, up to Python 3.12. With so
+# many bytes in it a writer may wait.
+NEARLY_FULL_BYTES = (4 if sys.platform == "win32" else 12) * 1024
 
 
 class QueueDrain:
@@ -48,13 +53,17 @@ class QueueDrain:
         self.unfreed = 0  # items taken that the queue still counts as its own
         self.moves = 0  # how often a look at the pipe has found something
         self._delivery = delivery
-        self._reader: PipeReader | None = None
+        self._reader: PipeReader | MessageReader | None = None
         self._held: Any | None = None  # the readers' lock, while we hold it
         self._uncounted_bytes = 0  # of the frame that has been read in part
 
     def fileno(self) -> int | None:
         """Return the descriptor that is readable when there is something to read."""
         return readable_fd(self.queue)
+
+    def awaitable(self) -> Any | None:
+        """Return what `multiprocessing.connection.wait` takes to wait until there is something."""
+        return awaitable_end(self.queue)
 
     def bytes_ready(self) -> int:
         """Return how many bytes are in the pipe."""
@@ -132,9 +141,9 @@ class QueueDrain:
         """Be ready to read past a lock that its holder will not give back; tells whether it can."""
         return self._make_reader().read_without_lock()
 
-    def _make_reader(self) -> PipeReader:
+    def _make_reader(self) -> PipeReader | MessageReader:
         if self._reader is None:
-            self._reader = PipeReader(self.fileno, skips=self._delivery.discards)
+            self._reader = open_reader(self.fileno, skips=self._delivery.discards)
         return self._reader
 
     def read(self, *, rest: bool = False) -> bool:

@@ -14,7 +14,8 @@ from asgi_mpclean._cpython.queues import (
     readable_fd,
 )
 from asgi_mpclean._cpython.semaphores import Snapshot
-from asgi_mpclean._items.pipe import PipeReader, bytes_in_pipe, is_hung_up
+from asgi_mpclean._items.messages import open_reader
+from asgi_mpclean._items.pipe import bytes_in_pipe, is_hung_up
 
 from .drain import NONE_FRAME
 
@@ -52,7 +53,7 @@ def let_go(entry: Entry) -> int | None:
 
 def _count_items(fd: int) -> int:
     """Count the items in a pipe; None, the usual sentinel, is none."""
-    reader, items = PipeReader(lambda: fd), 0
+    reader, items = open_reader(lambda: fd), 0
     while frames := reader.read():
         items += sum(frame != NONE_FRAME for frame in frames)
     return items

@@ -92,7 +92,7 @@ class QueueCloser:
         # For who waits for the workers: when they last wrote something here, and what becomes
         # readable when they do.
         self.last_output = 0.0
-        self.awaited: int | None = None
+        self.awaited: Any | None = None
         self._drain = QueueDrain(queue, delivery)
         self._backlog: list[Any] = []
         self._full = 0, 0.0  # the bytes of a queue that has been full, since when
@@ -156,7 +156,7 @@ class QueueCloser:
             elif self.owned and self._drain.bytes_ready():
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
-            self.awaited = self.fileno()
+            self.awaited = self._drain.awaitable() if self.owned else None
 
     def lend_room(self) -> None:
         """Read a queue that is full and that nobody reads: a worker may wait for room in it."""
@@ -233,7 +233,7 @@ class QueueCloser:
         try:
             if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))):
                 self._read_until_idle(until, users_ended=users_ended)
-            elif self._is_ours_alone(until) and drain.read_without_lock():
+            elif self._is_ours_alone(until, users_ended=users_ended) and drain.read_without_lock():
                 self._read_until_idle(until, users_ended=True)
             elif self._wait_for_turn(until):
                 self._read_until_idle(until, users_ended=False)
@@ -255,10 +255,11 @@ class QueueCloser:
     def _items_left(self) -> int:
         return max((items_in_flight(self.queue) or 0) - self._drain.unfreed, 0)
 
-    def _is_ours_alone(self, until: float) -> bool:
+    def _is_ours_alone(self, until: float, *, users_ended: bool) -> bool:
         """Tell whether no other process and no other thread uses the queue; one may just be ending.
 
         The children of multiprocessing are not all: they have children, and there is `os.fork`.
+        Where the system tells nothing of those, all is known by `users_ended`.
         """
         fd = self.fileno()
         if fd is None or id(self.queue) in threads_in_get():
@@ -266,7 +267,7 @@ class QueueCloser:
         until = min(until, time.monotonic() + STALLED_SECONDS)
         while (held := is_held_elsewhere(fd)) and time.monotonic() < until:
             self._pause()
-        return not held  # Where nothing tells, those known to multiprocessing have ended.
+        return users_ended if held is None else not held
 
     def _wait_for_turn(self, until: float) -> bool:
         """Wait for the readers' lock as long as its holder takes something; says if it is had."""
@@ -306,7 +307,7 @@ class QueueCloser:
             elif idle is not False and now - still_since >= STALLED_SECONDS:
                 break
             elif users_ended and now - still_since >= abandoned:
-                users_ended = self._is_ours_alone(until)
+                users_ended = self._is_ours_alone(until, users_ended=True)
                 if users_ended:
                     self.report.dropped += drain.drop_torn_frame()
                     force_write_lock(self.queue)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import is_child
+from asgi_mpclean._cpython.windows import cpu_seconds_of
 from asgi_mpclean._worker import handle, look, tree
 from asgi_mpclean._worker.handle import KILL
 from asgi_mpclean._worker.semaphores import made_by, unlink_leftovers
@@ -174,7 +176,10 @@ class WorkerCloser:
         return self.report.registered or not self.process.daemon
 
     def _last_computing(self, now: float) -> float:
-        used = cpu_seconds(self.pid)
+        if sys.platform == "win32":
+            used = cpu_seconds_of(self.process.sentinel)
+        else:
+            used = cpu_seconds(self.pid)
         if used - self._cpu_seconds >= BUSY_CPU_SECONDS:
             self._cpu_seconds, self._busy_at = used, now
         return self._busy_at
@@ -233,6 +238,8 @@ class WorkerCloser:
 def cpu_seconds(pid: int | None) -> float:
     """Return the CPU time that a process has used, on Linux; elsewhere 0."""
     with contextlib.suppress(OSError, ValueError, IndexError):
+        if sys.platform == "win32":
+            return 0.0
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0

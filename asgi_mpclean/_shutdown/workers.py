@@ -154,8 +154,8 @@ class WorkersEnd:
     def _wait_for_change(self, workers: list[WorkerCloser], queues: list[QueueCloser]) -> None:
         """Wait until a worker ends or writes, or it is time for another look."""
         handles: list[Any] = [worker.sentinel for worker in workers]
-        if sys.platform != "win32":
-            handles += [queue.awaited for queue in queues]
+        handles += [queue.awaited for queue in queues]
+        if sys.platform != "win32":  # There a handle does not tell whether it is readable.
             handles += [other.fileno() for other in self._closers.others]
         wanted = {handle for handle in handles if handle is not None}
         began = time.monotonic()

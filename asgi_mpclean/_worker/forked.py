@@ -13,6 +13,8 @@ FORKED = 0x40
 
 def is_forked_worker() -> bool:
     """Tell whether the process that forked this one, as gunicorn does, still looks after it."""
+    if not hasattr(os, "fork"):
+        return False
     try:
         own, parent = _process_status("self"), _process_status(str(os.getppid()))
     except (OSError, ValueError):  # It is not Linux, or the parent is somebody else's.

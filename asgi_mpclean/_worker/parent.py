@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -41,6 +42,9 @@ def _wait_for_parent(sentinel: Any, parent: int | None) -> None:
     ):
         if os.getppid() != parent:
             break
-    os.kill(os.getpid(), signal.SIGTERM)
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGTERM)  # There `os.kill` would end it at once.
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE_SECONDS)
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))

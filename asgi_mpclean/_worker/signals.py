@@ -83,7 +83,7 @@ def prepare_process(sentinel: Any, parent: int | None) -> None:
         parent: The pid of the parent.
     """
     _set_handlers()
-    if hasattr(signal, "pthread_sigmask"):
+    if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _parent.end_with_parent(sentinel, parent)
 

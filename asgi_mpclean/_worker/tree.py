@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 from . import handle
 
-PROC = Path("/proc")
+# Windows has none: there `/proc` is a folder of the current drive, which somebody may have made.
+PROC = Path(os.devnull if sys.platform == "win32" else "/proc")
 # A resource tracker, be it of multiprocessing or of a relative such as loky: it ends by itself when
 # all who use it are gone, and cleans up then.
 TRACKER = b"resource_tracker import main"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,14 +46,14 @@ class _Fork:
 
     def before(self) -> None:
         """Block the signals, if any of them is guarded."""
-        if any(watch.active for watch in _watches()):
+        if sys.platform != "win32" and any(watch.active for watch in _watches()):
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, FATAL)
             self._masks[threading.get_ident()] = set(mask)
 
     def in_parent(self) -> None:
         """Unblock the signals."""
         mask = self._masks.pop(threading.get_ident(), None)
-        if mask is not None:
+        if mask is not None and sys.platform != "win32":
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def in_child(self) -> None:
