@@ -30,7 +30,7 @@ from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.exit import run_exit_functions
-from asgi_mpclean._cpython.features import AVAILABLE, NAMES, Feature, has_name, is_complete
+from asgi_mpclean._cpython.features import AVAILABLE, ELSEWHERE, NAMES, Feature, has_name, is_complete
 from asgi_mpclean._cpython.groups import pools_and_managers
 from asgi_mpclean._cpython.loaded import find
 from asgi_mpclean._cpython.making import is_making_something
@@ -44,9 +44,11 @@ if TYPE_CHECKING:
 
 SPAWN = multiprocessing.get_context("spawn")
 
+FEATURES = [feature for feature in Feature if feature not in ELSEWHERE]
 ALL_NAMES = [
     (feature, path, name)
     for feature, rows in NAMES.items()
+    if feature in FEATURES
     for path, names in rows.items()
     for name in names.split()
 ]
@@ -67,7 +69,7 @@ def test_a_missing_name_switches_its_feature_off(
     gone = NAMES[feature][path].replace(name, "_gone_in_a_later_python")
     monkeypatch.setitem(NAMES, feature, NAMES[feature] | {path: gone})
     assert not is_complete(feature)
-    assert all(is_complete(other) for other in Feature if other is not feature)
+    assert all(is_complete(other) for other in FEATURES if other is not feature)
 
 
 def test_nothing_is_known_of_a_module_that_nobody_has_imported(
@@ -81,7 +83,7 @@ def test_nothing_is_known_of_a_module_that_nobody_has_imported(
     assert Feature.POOLS in AVAILABLE
 
 
-@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("without", FEATURES, indirect=True, ids=lambda f: f.name)
 @pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
 def test_without_a_feature_the_items_are_delivered_all_the_same(
     without: Feature, kind: str
@@ -105,7 +107,7 @@ def test_without_a_feature_the_items_are_delivered_all_the_same(
 
 
 @pytest.mark.usefixtures("without")
-@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("without", FEATURES, indirect=True, ids=lambda f: f.name)
 def test_without_a_feature_workers_are_ended_all_the_same() -> None:
     registry = Registry()
     ready = registry.register(SPAWN.Event())
@@ -121,7 +123,7 @@ def test_without_a_feature_workers_are_ended_all_the_same() -> None:
 
 
 @pytest.mark.usefixtures("without")
-@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("without", FEATURES, indirect=True, ids=lambda f: f.name)
 def test_without_a_feature_an_unused_sentinel_is_no_item() -> None:
     registry = Registry()
     jobs = registry.register(SPAWN.Queue())
@@ -140,7 +142,7 @@ def put_twice(queue: Any, item: object) -> None:
     queue.put(item)
 
 
-@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("without", FEATURES, indirect=True, ids=lambda f: f.name)
 def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     queue = SPAWN.Queue()
     queue.put(1)
@@ -152,7 +154,7 @@ def test_without_a_feature_discovery_does_no_harm(without: Feature) -> None:
     unlink_semaphores(Snapshot().claim(semaphore_names_of(queue)))
 
 
-@pytest.mark.parametrize("without", list(Feature), indirect=True, ids=lambda f: f.name)
+@pytest.mark.parametrize("without", FEATURES, indirect=True, ids=lambda f: f.name)
 def test_without_a_feature_a_fork_and_a_look_for_readers_are_no_error(without: Feature) -> None:
     queue: Any = SPAWN.SimpleQueue()
     reader = threading.Thread(target=queue.get)

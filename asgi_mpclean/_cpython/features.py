@@ -152,6 +152,12 @@ NAMES: dict[Feature, dict[str, str]] = {
 }
 
 
+# What this system has nothing for: on Windows no semaphore is named, and elsewhere pipes are bytes.
+ELSEWHERE = frozenset(
+    {Feature.SEMAPHORES, Feature.TRACKER} if sys.platform == "win32" else {Feature.MESSAGES}
+)
+
+
 def has_name(owner: object, name: str) -> bool:
     """Tell whether a module, or a class or one of its methods, knows `name`."""
     if hasattr(owner, name):
@@ -162,8 +168,7 @@ def has_name(owner: object, name: str) -> bool:
 
 def is_complete(feature: Feature) -> bool | None:
     """Tell whether all names of a feature are there; None while one of its modules is not."""
-    # Windows has no named semaphores to unlink.
-    if sys.platform == "win32" and feature in {Feature.SEMAPHORES, Feature.TRACKER}:
+    if feature in ELSEWHERE:
         return False
     names = [(find(path), name) for path, row in NAMES[feature].items() for name in row.split()]
     if any(owner is None for owner, _ in names):
