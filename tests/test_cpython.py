@@ -30,7 +30,14 @@ from asgi_mpclean._check.server import eventually
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.exit import run_exit_functions
-from asgi_mpclean._cpython.features import AVAILABLE, ELSEWHERE, NAMES, Feature, has_name, is_complete
+from asgi_mpclean._cpython.features import (
+    AVAILABLE,
+    ELSEWHERE,
+    NAMES,
+    Feature,
+    has_name,
+    is_complete,
+)
 from asgi_mpclean._cpython.groups import pools_and_managers
 from asgi_mpclean._cpython.loaded import find
 from asgi_mpclean._cpython.making import is_making_something
