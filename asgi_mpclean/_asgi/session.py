@@ -64,7 +64,7 @@ class Session:
         # that imports anyio's backend, which would take a tenth of a second at the exit.
         self._limiter = anyio.CapacityLimiter(1)
         self._watch = Watch(self._clean_in_handler)
-        self._watch.when_noted = self._spare_second_stop
+        self._watch.when_noted = self._spare_other_stops
         self._early_stops = EarlyStops(self._watch, self.loop)
         options.set_policy(serving=True)
         if not state.DISABLED:
@@ -109,6 +109,11 @@ class Session:
         """Note that the server has ended the lifespan."""
         if self._watch.seen:
             self._spare_second_stop(0)
+
+    def _spare_other_stops(self, signum: int) -> None:
+        """Let the first stop be the only one that granian's worker hears."""
+        if len(self._watch.came) == 1:  # Of two that came at once neither would be heard.
+            self._spare_second_stop(signum)
 
     def _spare_second_stop(self, first: int) -> None:
         """Keep further stops from granian's worker: they block it in its own `WorkerSignal.set`.
