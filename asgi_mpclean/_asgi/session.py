@@ -222,11 +222,16 @@ class Session:
         return ended
 
     def _work(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.stop()
+        if self._watchdog is None:
+            self._clean_up("lifespan")
+            return
+        self._watchdog.pause()
         self._clean_up("lifespan")
+        self._watchdog.resume()
 
     def _leave(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
         self._held.clear()
         with contextlib.suppress(ValueError):  # Another context, as where a lifespan is dropped.
             CURRENT.reset(self._current)

@@ -47,19 +47,30 @@ class Watchdog:
         self._ignored = {(w.place.thread, w.place.caller) for w in waiting_for_end(0)}
         self._since: dict[Place, float] = {}
         self._progress: Hashable = None
+        self._paused = False
         self._stopped = threading.Event()
         thread = threading.Thread(target=self._watch, name="asgi_mpclean-watchdog", daemon=True)
         with contextlib.suppress(RuntimeError):  # There are too many threads.
             thread.start()
 
+    def pause(self) -> None:
+        """Look no more for now: the app has shut down, and a clean-up goes on from here."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Look again: what the app has put off may block the event loop, which is to go on now."""
+        self._paused = False
+
     def stop(self) -> None:
-        """Look no more: the app has shut down, and a clean-up goes on from here."""
+        """Look no more: the event loop goes on."""
         self._stopped.set()
 
     def _watch(self) -> None:
         while not self._stopped.wait(WATCHDOG_LOOK_SECONDS):
-            overdue = self._look(time.monotonic())
-            if overdue and not self._stopped.is_set():
+            overdue = [] if self._paused else self._look(time.monotonic())
+            if self._paused:
+                self._since.clear()
+            elif overdue and not self._stopped.is_set():
                 self._help_on(overdue, (1 - TERMINATE_AT) * self._timeout)
                 self._since.clear()
         self._since.clear()  # The frames in it hold what the app has let go of.

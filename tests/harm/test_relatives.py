@@ -34,8 +34,9 @@ def stop(case: str, *, used: bool, signum: int, library: bool) -> Outcome:
 
 
 def complaints(outcome: Outcome) -> Counter[str]:
-    """Return what is neither a tracker's warning nor what a worker says of the CTRL-C."""
-    text = [line for line in kit.lines(outcome) if "resource_tracker" not in line]
+    """Return what is no tracker's warning, no worker's word of the CTRL-C, and no item counted."""
+    known = ("resource_tracker", "items dropped")
+    text = [line for line in kit.lines(outcome) if not any(word in line for word in known)]
     if "KeyboardInterrupt" in text:  # Which of them say so, and where they are then, is a race.
         text = [line for line in text if not line.startswith(INTERRUPTED)]
     return Counter(line for line in text if not line.startswith((" ", "INFO")))
