@@ -175,7 +175,7 @@ def _begin(request: Request) -> Request:
     return request._replace(start=time.monotonic() - spent)
 
 
-def _end(request: Request) -> None:
+def _note_spent(request: Request) -> None:
     """Note how much of the time has been spent."""
     if request.trigger not in BY_CALL:
         now = time.monotonic()
@@ -190,9 +190,10 @@ def _clean_up_in_turn(request: Request, run: Run) -> CleanupReport:
     try:
         report = run(request, functools.partial(_publish, request))
         trace("report", report)
+        if report.resources:  # What had nothing to do takes no time from the next.
+            _note_spent(request)
         return report
     finally:
-        _end(request)
         STATE.slot.release()
 
 
