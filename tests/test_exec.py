@@ -6,6 +6,7 @@ whole, so that a warning of the resource tracker or a second delivery would be s
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from script import DELIVERED, Script
+
+from asgi_mpclean._exec import exec as own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,6 +143,18 @@ def test_one_that_cannot_work_cleans_nothing_and_raises_as_os_does(
     say(told == (isinstance(got[2], OSError) and not {guarded}) or got)
     """
     assert end(body) == ["True 1", "True", *DELIVERED]
+
+
+def test_windows_finds_an_empty_name_invalid_and_that_is_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(own, "_os_execv", refuse)
+    monkeypatch.setattr(own, "_os_execve", refuse)
+    assert own.check([sys.executable], ["python"]) == [sys.executable]
+    assert own.check([sys.executable], ["python"], {}) == [sys.executable]
 
 
 def test_when_it_fails_after_all_the_error_says_that_the_clean_up_is_done(tmp_path: Path) -> None:

@@ -77,9 +77,9 @@ class Program:
     def press(self, pid: int | None = None) -> None:
         """Press CTRL-C in its console; `pid` is that of another process there, if it has ended."""
         words = [sys.executable, "-S", "-c", PRESS, str(pid or self.process.pid)]
-        subprocess.run(words, check=True, timeout=20)
+        subprocess.run(words, check=True, timeout=60)
 
-    def end(self, timeout: float = 20) -> list[str]:
+    def end(self, timeout: float = 60) -> list[str]:
         """Wait for its end; returns all lines that it has printed."""
         output, _ = self.process.communicate(timeout=timeout)
         self.lines += output.splitlines()
@@ -105,7 +105,7 @@ def is_running(pid: int) -> bool:
     return bool(state == IS_RUNNING)
 
 
-def ends(pid: int, timeout: float = 10) -> bool:
+def ends(pid: int, timeout: float = 30) -> bool:
     """Tell whether a process ends in time."""
     until = time.monotonic() + timeout
     while is_running(pid) and time.monotonic() < until:

@@ -53,7 +53,7 @@ def test_ctrl_c_ends_all_and_loses_nothing(kind: str, expected: list[str]) -> No
         assert not any("Traceback" in line for line in lines), lines
         # As without the library; see below.
         assert server.process.returncode == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 30  # Rather than for ever; a busy machine is slow.
     assert worker is None or ends(worker)
 
 

@@ -68,7 +68,8 @@ IMPORTING = """
     import importlib, multiprocessing, os, signal, sys, time
     if __name__ == "__mp_main__":
         print("importing", flush=True)
-        time.sleep(1)
+        while not os.path.exists(sys.argv[2]):
+            time.sleep(0.05)
     import asgi_mpclean
     def work():
         print("worked", flush=True)
@@ -77,7 +78,8 @@ IMPORTING = """
         make = multiprocessing.Process if sys.argv[1] == "plain" else asgi_mpclean.Process
         worker = make(target=work)
         worker.start()
-        worker.join()
+        while worker.is_alive():  # Unlike `join`, it lets handlers run.
+            time.sleep(0.05)
         print("died" if worker.exitcode else "ended well", flush=True)
 """
 
@@ -92,9 +94,13 @@ IMPORTING = """
 def test_ctrl_c_spares_a_worker_that_is_still_importing(
     tmp_path: Path, kind: str, expected: list[str]
 ) -> None:
-    with Program.script(tmp_path, IMPORTING, kind) as program:
+    pressed = tmp_path / "pressed"
+    with Program.script(tmp_path, IMPORTING, kind, str(pressed)) as program:
         program.read_until("importing")
         program.press()
+        program.read_until("heard")
+        if kind == "ours":
+            pressed.touch()
         lines = program.end()
     assert sorted(line for line in lines if line in expected) == sorted(expected), lines
 
