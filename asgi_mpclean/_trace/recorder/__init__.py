@@ -1,7 +1,7 @@
 """Notes where each multiprocessing resource of this process is made, and how the process ends.
 
-Loaded as a hook (see `asgi_mpclean._inject`) into the processes of a command, by whatever Python they
-run on, or imported by `asgi_mpclean` itself for `trace()` in one process. It uses the standard
+Loaded as a hook (see `asgi_mpclean._inject`) into the processes of a command, by whatever Python
+they run on, or imported by `asgi_mpclean` itself for `trace()` in one process. It uses the standard
 library only, and nothing of the rest of the package.
 
 `names` is where the private names are; `sites` finds the line; `journal` is the file; `making`,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +33,13 @@ def begin(when_imported: WhenImported, *, in_tracker: bool = False) -> list[Undo
 
 
 def _watch_tracker(module: ModuleType) -> None:
-    from .tracker import watch_tracker
+    from .tracker import watch_tracker  # noqa: PLC0415 - multiprocessing is not there before
 
     watch_tracker(module)
 
 
 def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
-    from . import children, endings, making
+    from . import children, endings, making  # noqa: PLC0415 - multiprocessing is not there before
 
     watches: dict[str, list[Watch]] = {
         "multiprocessing.synchronize": [making.watch_semaphores],
@@ -52,6 +54,10 @@ def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
     for name in making.COMPOSITES:
         watches.setdefault(name, []).append(making.watch_composites)
     undo += endings.watch_exit()
+
+    def begin_watch(watch: Watch, module: ModuleType) -> None:
+        undo.extend(watch(module))
+
     for name, functions in watches.items():
         for watch in functions:
-            when_imported(name, lambda module, watch=watch: undo.extend(watch(module)))
+            when_imported(name, functools.partial(begin_watch, watch))

@@ -54,7 +54,7 @@ def watch_statuses(module: ModuleType) -> list[Callable[[], None]]:
 
 
 def watch_subprocesses(module: ModuleType) -> list[Callable[[], None]]:
-    """Note each start of a `subprocess.Popen`: a Python that is not reached leaves no other trace."""
+    """Note each `subprocess.Popen`: a Python that is not reached leaves no other trace."""
     found = module.Popen.__init__
 
     @functools.wraps(found)

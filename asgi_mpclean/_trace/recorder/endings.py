@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from .making import Part
+
 FIRST = 1_000_000
 """The priority of a finalizer that multiprocessing runs before all others."""
 
@@ -40,10 +42,8 @@ def watch_exit() -> list[Callable[[], None]]:
     """Note the end of the exit, an `os._exit` and an exec."""
     atexit.register(note_exit)  # Loaded before multiprocessing, it is called after its functions.
     names.before_threads_are_joined(note_threads)
-    undo = [functools.partial(atexit.unregister, note_exit)]
-    undo += [_wrap("_exit", _leaving)]
-    undo += [_wrap(name, _executing) for name in EXECS if hasattr(os, name)]
-    return undo
+    wrapped = [_wrap(name, _executing) for name in EXECS if hasattr(os, name)]
+    return [*wrapped, _wrap("_exit", _leaving), functools.partial(atexit.unregister, note_exit)]
 
 
 def watch_finalizers(util: ModuleType) -> list[Callable[[], None]]:
@@ -55,7 +55,7 @@ def watch_finalizers(util: ModuleType) -> list[Callable[[], None]]:
     finalizer: list[Any] = []
     watch(None)
     util.register_after_fork(watch, watch)
-    return [lambda: finalizer[-1].cancel()]
+    return [lambda: finalizer[-1].cancel()]  # noqa: PLW0108 - the last one by then
 
 
 def note_resources() -> None:
@@ -66,18 +66,27 @@ def note_resources() -> None:
 
 
 def _note_resources() -> None:
-    queues = [(part, part.reference()) for part in [*parts.values()] if part.reference]
-    for part, queue in queues:
-        if not hasattr(queue, "get"):
-            continue
-        if count := names.unread(queue):
-            journal.write("unread", part.written(), count)
+    _note_unread()
+    for part, queue in _queues():
         if names.feeds(queue):
             _note_exiting("feeder", part.written(), names.backlog(queue))
     for process in names.children():
         if not process.daemon and process.pid is not None:
             site = children.started.get(process.pid)
             _note_exiting("child", site_number(site), process.pid)
+
+
+def _queues() -> list[tuple[Part, Any]]:
+    found = [(part, part.reference()) for part in [*parts.values()] if part.reference is not None]
+    return [(part, queue) for part, queue in found if hasattr(queue, "get")]
+
+
+def _note_unread() -> None:
+    for part, queue in _queues():
+        count = names.unread(queue)
+        if count or part.has_unread:
+            part.has_unread = bool(count)
+            journal.write("unread", part.written(), count)
 
 
 def note_threads() -> None:
@@ -102,6 +111,7 @@ def _note_exiting(what: str, *fields: object) -> None:
 
 def note_exit() -> None:
     """Note that the exit is done: what comes now is the interpreter's end."""
+    journal.guarded(_note_unread)  # Workers may have read on, up to their end.
     if journal.has_begun():
         journal.write("exit", time.time_ns())
 
@@ -136,13 +146,16 @@ def _note_leaving(frame: Any, status: object = 0) -> None:
         note_exit()
         return
     note_resources()
-    journal.write("_exit", status, site_number(site))
+    journal.write("leave", status, site_number(site))
 
 
 def _executing(found: Callable[..., Any]) -> Callable[..., Any]:
     def execute(path: Any, *args: Any, **kwargs: Any) -> Any:
         journal.guarded(_note_executing, names.getframe(1), path)
-        return found(path, *args, **kwargs)
+        try:
+            return found(path, *args, **kwargs)
+        finally:
+            journal.write("stays")  # Or it would not come here.
 
     return execute
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sys
 import time
 
 try:
@@ -81,7 +82,7 @@ def write(word: str, *fields: object) -> None:
 
 
 def guarded(function: Callable[..., None], *args: object) -> None:
-    """Call a function that notes something; if it fails, that is counted, and the program goes on."""
+    """Call a function that notes something; if it fails, that is noted, and the program goes on."""
     try:
         function(*args)
     except Exception as error:  # noqa: BLE001 - the program goes on without the note
@@ -95,6 +96,8 @@ def escape(text: str) -> str:
 
 def number(word: str, key: object, *fields: str) -> int:
     """Return the number of a text that many records have, which is written once."""
+    if _State.descriptor < 0 and _State.folder is not None:
+        _open()  # Which begins the numbers anew.
     found = _texts.get(key)
     if found is None:
         found = _texts[key] = next(_numbers)
@@ -161,8 +164,6 @@ def _high(descriptor: int) -> int:
 
 
 def _write_process() -> None:
-    import sys
-
     version = ".".join(map(str, sys.version_info[:3]))
     command = " ".join(sys.orig_argv)
     write("process", os.getppid(), time.time_ns(), version, *map(escape, (sys.executable, command)))

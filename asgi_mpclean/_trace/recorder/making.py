@@ -33,7 +33,7 @@ COMPOSITES = {
 class Part:
     """A composite: what it is, and where it was made."""
 
-    __slots__ = ("kind", "number", "reference", "site", "thread")
+    __slots__ = ("has_unread", "kind", "number", "reference", "site", "thread")
 
     def __init__(self, kind: str, site: Site | None) -> None:
         self.kind = kind
@@ -41,6 +41,7 @@ class Part:
         self.thread = names.thread_name()
         self.number = journal.new_number()
         self.reference: weakref.ref[Any] | None = None
+        self.has_unread = False
 
     def written(self) -> int:
         """Return its number in the journal, where it is written once."""
@@ -59,8 +60,9 @@ class Made:
         kind: str,
         name: str | None,
         site: Site | None,
-        part: Part | None,
         thread: str,
+        *,
+        part: Part | None = None,
     ) -> None:
         self.reference = weakref.ref(thing, _forget_made)
         self.kind = kind
@@ -186,7 +188,7 @@ def _note_semaphore(thing: Any, frame: Any) -> None:
         thread = names.thread_name()
     else:
         site, kind, thread = part.site, type(thing).__name__, part.thread
-    lock = Made(thing, kind, name, site, part, thread)
+    lock = Made(thing, kind, name, site, thread, part=part)
     made[id(lock.reference)] = lock
     # One without a name is gone with the last process that has it: it cannot leak.
     if name is not None and journal.is_on():
@@ -205,7 +207,7 @@ def _memory(found: Callable[..., None]) -> Callable[..., None]:
 
 def _note_memory(thing: Any, frame: Any) -> None:
     site, _ = sites.find(frame)
-    block = Made(thing, "SharedMemory", thing.name, site, None, names.thread_name())
+    block = Made(thing, "SharedMemory", thing.name, site, names.thread_name())
     made[id(block.reference)] = block
     journal.write("shm", thing.name, site_number(site), thread_number(block.thread))
 
