@@ -7,12 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from . import endings, sites, unreached
+from .reading import MEMORY, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .launch import Run
-    from .reading import Made, Process, Site, Waiting
+    from .reading import Process, Site, Waiting
 
 LONG = 1.0
 """Seconds from which on an exit is said to wait."""
@@ -40,9 +41,6 @@ class Leak:
     def semaphores(self) -> int:
         """How many of the names are semaphores."""
         return 0 if self.kind == MEMORY else len(self.names)
-
-
-MEMORY = "SharedMemory"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,45 +88,43 @@ def findings(run: Run) -> Findings:
 
 
 def _leaks(run: Run) -> list[Leak]:
-    removed = _removed_by_trackers(run)
-    groups: dict[tuple[Site | None, str], list[tuple[Process, Made]]] = {}
-    for process in run.trace.processes:
-        for made in process.made:
-            name = made.name.lstrip("/")
-            if name in removed or name in run.on_disk:
-                kind = made.part.kind if made.part is not None else made.kind
-                groups.setdefault((made.site, kind), []).append((process, made))
-                removed.pop(name, None)
-    found = [_leak(run, site, kind, members) for (site, kind), members in groups.items()]
-    # What is left here was made by a process that was not reached.
-    found += [
-        Leak(kind, None, count, tuple(name for name in removed if removed[name] == kind), ())
-        for kind, count in Counter(removed.values()).items()
-    ]
+    groups: dict[tuple[Site | None, str], list[tuple[str, Process | None, Origin]]] = {}
+    for name, kind in _leaked(run).items():
+        process, origin = run.trace.origin(name) or (None, Origin(kind, None, ""))
+        groups.setdefault((origin.site, origin.kind), []).append((name, process, origin))
+    found = [_leak(run, *group, members) for group, members in groups.items()]
     return sorted(found, key=lambda leak: (-len(leak.names), sites.shown(leak.site)))
 
 
-def _removed_by_trackers(run: Run) -> dict[str, str]:
-    """Return what the resource trackers have removed, as it had leaked, and the kind of each."""
+def _leaked(run: Run) -> dict[str, str]:
+    """Return the names of what leaked, and what it is where nobody has seen its making."""
     kinds = {"semaphore": "Semaphore", "shared_memory": MEMORY}
-    return {
+    removed = {
         name.lstrip("/"): kinds.get(kind, kind)
         for process in run.trace.processes
         for kind, name in process.leaked
     }
+    return removed | {name: "" for name in run.on_disk if run.trace.origin(name)}
 
 
-def _leak(run: Run, site: Site | None, kind: str, members: list[tuple[Process, Made]]) -> Leak:
-    things = {
-        (process.started, id(made.part) if made.part else made.name) for process, made in members
-    }
-    counts = Counter(process.started for process, _ in members)
-    by_start = {process.started: process for process, _ in members}
+def _leak(
+    run: Run,
+    site: Site | None,
+    kind: str,
+    members: list[tuple[str, Process | None, Origin]],
+) -> Leak:
+    things = {id(origin) if origin.is_composite else name for name, _, origin in members}
+    counts: Counter[int] = Counter()
+    makers = {}
+    for _, process, _ in members:
+        if process is not None:
+            makers[process.started] = process
+            counts[process.started] += 1
     processes = tuple(
-        (endings.label(run, by_start[started]), endings.ending(run, by_start[started]), count)
+        (endings.label(run, makers[started]), endings.ending(run, makers[started]), count)
         for started, count in counts.most_common()
     )
-    return Leak(kind, site, len(things), tuple(made.name for _, made in members), processes)
+    return Leak(kind, site, len(things), tuple(name for name, *_ in members), processes)
 
 
 def _children(run: Run) -> Iterable[Note]:
@@ -148,9 +144,9 @@ def _unread(run: Run) -> Iterable[Note]:
     found: Counter[tuple[str, Site | None]] = Counter()
     for process in run.trace.processes:
         for number, count in process.unread.items():
-            part = process.parts.get(number)
-            if part is not None and count:
-                found[part.kind, part.site] += count
+            origin = process.origins.get(number)
+            if origin is not None and count:
+                found[origin.kind, origin.site] += count
     for (kind, site), count in found.most_common():
         items = "1 unread item" if count == 1 else f"{count:,} unread items"
         yield Note(f"{kind} with {items}", site)

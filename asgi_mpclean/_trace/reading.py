@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 END = "."
 """The last field of a record that was written whole."""
 
+MEMORY = "SharedMemory"
+"""What shared memory is called."""
+
+_NUMBER = re.compile(r"\.(\d+)\.(\d+)$")
 _ESCAPED = re.compile(r"\\(.)")
 _CHARACTERS = {"t": "\t", "n": "\n", "r": "\r"}
 
@@ -33,23 +37,20 @@ class Site:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
-    """A composite that semaphores were made for, such as a queue."""
+class Origin:
+    """Where semaphores or shared memory come from.
+
+    Attributes:
+        kind: What was made, such as Queue or Lock.
+        site: The line, None if no line of the program was in sight.
+        thread: The name of the thread.
+        is_composite: It is a single thing that all the semaphores belong to.
+    """
 
     kind: str
     site: Site | None
     thread: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Made:
-    """A named semaphore or a block of shared memory."""
-
-    name: str
-    kind: str
-    site: Site | None
-    part: Part | None
-    thread: str
+    is_composite: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,14 +93,17 @@ class Process:
     version: str = ""
     command: str = ""
     is_tracker: bool = False
-    made: list[Made] = dataclasses.field(default_factory=list)
+    registers: bool = False
+    """Whether it has made anything that the resource tracker knows of."""
+    origins: dict[int, Origin] = dataclasses.field(default_factory=dict)
+    named: dict[str, Origin] = dataclasses.field(default_factory=dict)
+    """Those whose names do not tell the number of their origin."""
     children: list[Child] = dataclasses.field(default_factory=list)
     commands: list[Command] = dataclasses.field(default_factory=list)
     statuses: dict[int, int] = dataclasses.field(default_factory=dict)
     unread: dict[int, int] = dataclasses.field(default_factory=dict)
     waits: list[Waiting] = dataclasses.field(default_factory=list)
     leaked: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    parts: dict[int, Part] = dataclasses.field(default_factory=dict)
     exited: int = 0
     left: tuple[str, int, Site | None] | None = None
     """``os._exit`` with its status or ``exec``, and where."""
@@ -127,6 +131,20 @@ class Trace:
         """Return the last process with a number."""
         found = [process for process in self.processes if process.pid == pid]
         return found[-1] if found else None
+
+    def origin(self, name: str) -> tuple[Process, Origin] | None:
+        """Return who made something, and where.
+
+        Args:
+            name: The name of a semaphore or a block of shared memory, without a slash.
+        """
+        found = _NUMBER.search(name)
+        for process in reversed(self.processes):
+            if name in process.named:
+                return process, process.named[name]
+            if found and process.pid == int(found[1]) and int(found[2]) in process.origins:
+                return process, process.origins[int(found[2])]
+        return None
 
     def statuses(self) -> dict[int, int]:
         """Return how children have ended, by pid, as their parents came to know it."""
@@ -186,7 +204,6 @@ class _Reader:
     def __init__(self, process: Process) -> None:
         self.process = process
         self._sites: dict[str, Site] = {}
-        self._threads: dict[str, str] = {}
 
     def take(self, line: str) -> None:
         """Take a record; one that is not whole is counted."""
@@ -209,25 +226,19 @@ class _Reader:
     def _take_site(self, number: str, file: str, line: str, function: str) -> None:
         self._sites[number] = Site(file, int(line), function)
 
-    def _take_thread(self, number: str, name: str) -> None:
-        self._threads[number] = name
+    def _take_origin(
+        self, number: str, is_composite: str, kind: str, site: str, thread: str
+    ) -> None:
+        origin = Origin(kind, self._sites.get(site), thread, is_composite == "1")
+        self.process.origins[int(number)] = origin
 
-    def _take_part(self, number: str, kind: str, site: str, thread: str) -> None:
-        part = Part(kind, self._sites.get(site), self._threads.get(thread, ""))
-        self.process.parts[int(number)] = part
-
-    def _take_sem(self, name: str, kind: str, site: str, part: str, thread: str) -> None:
-        whole = self.process.parts.get(int(part))
-        made = Made(name, kind, self._sites.get(site), whole, self._threads.get(thread, ""))
-        self.process.made.append(made)
+    def _take_sem(self, name: str, number: str) -> None:
+        self.process.named[name.lstrip("/")] = self.process.origins[int(number)]
 
     def _take_shm(self, name: str, site: str, thread: str) -> None:
-        where, who = self._sites.get(site), self._threads.get(thread, "")
-        self.process.made.append(Made(name, "SharedMemory", where, None, who))
+        self.process.named[name.lstrip("/")] = Origin(MEMORY, self._sites.get(site), thread)
 
-    def _take_child(
-        self, pid: str, site: str, _thread: str, name: str, by: str, daemon: str
-    ) -> None:
+    def _take_child(self, pid: str, site: str, name: str, by: str, daemon: str) -> None:
         where = self._sites.get(site)
         self.process.children.append(Child(int(pid), where, name, by, bool(daemon)))
 
@@ -243,8 +254,8 @@ class _Reader:
     def _take_waits(self, what: str, time: str, where: str, name: str) -> None:
         site = self._sites.get(where)
         if what == "feeder":
-            part = self.process.parts[int(where)]
-            site, name = part.site, part.kind
+            origin = self.process.origins[int(where)]
+            site, name = origin.site, origin.kind
         self.process.waits.append(Waiting(what, int(time), site, name))
 
     def _take_exit(self, time: str) -> None:
@@ -262,6 +273,9 @@ class _Reader:
 
     def _take_tracker(self, _kinds: str) -> None:
         self.process.is_tracker = True
+
+    def _take_registers(self) -> None:
+        self.process.registers = True
 
     def _take_leaked(self, kind: str, name: str) -> None:
         self.process.leaked.append((kind, name))

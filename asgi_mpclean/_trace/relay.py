@@ -1,7 +1,7 @@
 """Signals that are meant for the command, though they come to the process that runs it.
 
-The command is in the same process group as we are, on the same terminal, so CTRL-C and whatever
-else is sent to the group reaches it without us. What is sent to us alone has to be passed on, once. The
+The command is in the same process group as we are, on the same terminal: CTRL-C and whatever else
+is sent to the group reaches it without us. What is sent to us alone has to be passed on, once. The
 kernel does not say which of the two a signal was; so a third process in the group, the witness,
 tells which signals it gets: what reaches it was sent to the group.
 """

@@ -64,8 +64,8 @@ def _commands(run: Run) -> Iterator[str]:
 
 
 def _trackers(run: Run) -> Iterator[str]:
-    makes = any(process.made for process in run.trace.processes)
-    if makes and not any(process.is_tracker for process in run.trace.processes):
+    registers = any(process.registers for process in run.trace.processes)
+    if registers and not any(process.is_tracker for process in run.trace.processes):
         yield (
             "the resource tracker was not reached, which knows what leaked: only what is left on"
             " disk is listed. PYTHONPATH may have been changed in the environment"

@@ -39,7 +39,7 @@ def _watch_tracker(module: ModuleType) -> None:
 
 
 def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
-    from . import children, endings, making  # noqa: PLC0415 - multiprocessing is not there before
+    from . import children, endings, making, tracker  # noqa: PLC0415 - multiprocessing is not there before
 
     watches: dict[str, list[Watch]] = {
         "multiprocessing.synchronize": [making.watch_semaphores],
@@ -49,6 +49,7 @@ def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
         "multiprocessing.popen_forkserver": [children.watch_statuses],
         "multiprocessing.popen_spawn_win32": [children.watch_statuses],
         "multiprocessing.util": [endings.watch_finalizers],
+        "multiprocessing.resource_tracker": [tracker.watch_registering],
         "subprocess": [children.watch_subprocesses],
     }
     for name in making.COMPOSITES:

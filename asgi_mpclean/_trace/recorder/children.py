@@ -6,7 +6,7 @@ import functools
 import os
 
 from . import journal, names, sites
-from .making import current_part, site_number, thread_number
+from .making import current_composite, site_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,26 +67,25 @@ def watch_subprocesses(module: ModuleType) -> list[Callable[[], None]]:
 
 
 def _note_start(process: Any, frame: Any) -> None:
-    site, inside = sites.find(frame)
+    site, last, _ = sites.find(frame)
     started[process.pid] = site
-    fields = (process.name, _started_by(inside), "daemon" if process.daemon else "")
-    where = (site_number(site), thread_number(names.thread_name()))
-    journal.write("child", process.pid, *where, *map(journal.escape, fields))
+    fields = (process.name, _started_by(last), "daemon" if process.daemon else "")
+    journal.write("child", process.pid, site_number(site), *map(journal.escape, fields))
 
 
 def _note_command(popen: Any, frame: Any) -> None:
-    site, _ = sites.find(frame)
+    site, *_ = sites.find(frame)
     words = popen.args if isinstance(popen.args, (list, tuple)) else [popen.args]
     command = " ".join(map(os.fsdecode, words))
     journal.write("command", popen.pid, site_number(site), journal.escape(command))
 
 
-def _started_by(inside: Any) -> str:
+def _started_by(last: Any) -> str:
     """Return what of multiprocessing has started a process, empty for the program itself."""
-    part = current_part()
-    if part is not None:
-        return part.kind
-    return _OF_FILE.get(os.path.basename(inside.co_filename), "") if inside is not None else ""
+    composite = current_composite()
+    if composite is not None:
+        return composite.kind
+    return _OF_FILE.get(os.path.basename(last.f_code.co_filename), "") if last is not None else ""
 
 
 def _put_back(owner: Any, name: str, changed: object, found: object) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 
 from . import children, journal, names, sites
-from .making import parts, site_number
+from .making import composites, site_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-    from .making import Part
+    from .making import Origin
 
 FIRST = 1_000_000
 """The priority of a finalizer that multiprocessing runs before all others."""
@@ -67,26 +67,27 @@ def note_resources() -> None:
 
 def _note_resources() -> None:
     _note_unread()
-    for part, queue in _queues():
+    for origin, queue in _queues():
         if names.feeds(queue):
-            _note_exiting("feeder", part.written(), names.backlog(queue))
+            _note_exiting("feeder", origin.number, names.backlog(queue))
     for process in names.children():
         if not process.daemon and process.pid is not None:
             site = children.started.get(process.pid)
             _note_exiting("child", site_number(site), process.pid)
 
 
-def _queues() -> list[tuple[Part, Any]]:
-    found = [(part, part.reference()) for part in [*parts.values()] if part.reference is not None]
-    return [(part, queue) for part, queue in found if hasattr(queue, "get")]
+def _queues() -> list[tuple[Origin, Any]]:
+    made = [*composites.values()]
+    found = [(origin, origin.reference()) for origin in made if origin.reference is not None]
+    return [(origin, queue) for origin, queue in found if hasattr(queue, "get")]
 
 
 def _note_unread() -> None:
-    for part, queue in _queues():
+    for origin, queue in _queues():
         count = names.unread(queue)
-        if count or part.has_unread:
-            part.has_unread = bool(count)
-            journal.write("unread", part.written(), count)
+        if count != origin.unread:
+            origin.unread = count
+            journal.write("unread", origin.number, count)
 
 
 def note_threads() -> None:
@@ -101,7 +102,7 @@ def _note_threads() -> None:
     for thread in threading.enumerate():
         if thread.daemon or thread in own:
             continue
-        site, _ = sites.find(names.frame_of(thread.ident))
+        site, *_ = sites.find(names.frame_of(thread.ident))
         _note_exiting("thread", site_number(site), journal.escape(thread.name))
 
 
@@ -139,10 +140,10 @@ def _leaving(found: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note_leaving(frame: Any, status: object = 0) -> None:
-    if not journal.has_begun() and not parts:
+    if not journal.has_begun() and not composites:
         return
-    site, inside = sites.find(frame)
-    if inside is not None:  # A worker by fork ends so, its exit done.
+    site, last, _ = sites.find(frame)
+    if last is not None:  # A worker by fork ends so, its exit done.
         note_exit()
         return
     note_resources()
@@ -161,9 +162,9 @@ def _executing(found: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _note_executing(frame: Any, path: Any) -> None:
-    if journal.has_begun() or parts:
+    if journal.has_begun() or composites:
         note_resources()
-        site = (frame.f_code.co_filename, frame.f_lineno, "") if frame is not None else None
+        site, *_ = sites.find(frame)
         journal.write("exec", site_number(site), journal.escape(os.fsdecode(path)))
 
 

@@ -42,7 +42,8 @@ class _State:
     lost = 0
 
 
-_numbers = itertools.count(1)
+# What the process executes has the same pid and numbers of its own: no number comes twice.
+_numbers = itertools.count(time.time_ns() // 1_000_000 % 1_000_000 * 1000 + 1)
 _texts: dict[object, int] = {}
 
 
@@ -76,8 +77,7 @@ def write(word: str, *fields: object) -> None:
         return
     if _State.descriptor < 0 and not _open():
         return
-    text = "\t".join(map(str, fields))
-    line = f"{word}\t{_State.pid}\t{text}\t.\n"
+    line = "\t".join(map(str, (word, _State.pid, *fields, ".\n")))
     _append(line.encode("utf-8", "surrogateescape"))
 
 
@@ -86,7 +86,12 @@ def guarded(function: Callable[..., None], *args: object) -> None:
     try:
         function(*args)
     except Exception as error:  # noqa: BLE001 - the program goes on without the note
-        write("failed", escape(f"{function.__name__}: {error!r}"))
+        fail(function.__name__, error)
+
+
+def fail(what: str, error: Exception) -> None:
+    """Note that something could not be noted."""
+    write("failed", escape(f"{what}: {error!r}"))
 
 
 def escape(text: str) -> str:

@@ -1,13 +1,17 @@
 """What is made: semaphores, what they are part of, and shared memory.
 
-The classes' `__init__` are wrapped. A composite such as a queue notes its line once; the semaphores
-that are made inside it refer to that, and only a lock by itself walks the frames.
+A named semaphore carries its origin in its name: "/mp-abcdefgh" becomes "/mp-abcdefgh.PID.NUMBER",
+and the journal has what the number stands for: kind, line and thread. So the resource tracker,
+which names what leaked, names the line as well, and nothing has to be written for each lock: that
+would cost more than the making of a lock may. A composite, such as a queue, has a number of its own
+for all that is made inside it.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 import weakref
 
@@ -29,66 +33,79 @@ COMPOSITES = {
 }
 """The classes that make semaphores as parts of themselves."""
 
+_NUMBER = re.compile(r"\.(\d+)\.(\d+)$")
 
-class Part:
-    """A composite: what it is, and where it was made."""
 
-    __slots__ = ("has_unread", "kind", "number", "reference", "site", "thread")
+class Origin:
+    """What one line makes: its kind, and the thread; of a composite, one only."""
 
-    def __init__(self, kind: str, site: Site | None) -> None:
+    __slots__ = (
+        "is_composite",
+        "kind",
+        "number",
+        "reference",
+        "site",
+        "suffix",
+        "thread",
+        "unread",
+    )
+
+    def __init__(self, kind: str, site: Site | None, *, is_composite: bool = False) -> None:
         self.kind = kind
         self.site = site
         self.thread = names.thread_name()
-        self.number = journal.new_number()
+        self.is_composite = is_composite
         self.reference: weakref.ref[Any] | None = None
-        self.has_unread = False
-
-    def written(self) -> int:
-        """Return its number in the journal, where it is written once."""
-        fields = (self.kind, str(site_number(self.site)), str(thread_number(self.thread)))
-        return journal.number("part", (Part, self.number), *fields)
-
-
-class Made:
-    """A semaphore or a block of shared memory."""
-
-    __slots__ = ("kind", "name", "part", "reference", "site", "thread")
-
-    def __init__(
-        self,
-        thing: Any,
-        kind: str,
-        name: str | None,
-        site: Site | None,
-        thread: str,
-        *,
-        part: Part | None = None,
-    ) -> None:
-        self.reference = weakref.ref(thing, _forget_made)
-        self.kind = kind
-        self.name = name
-        self.site = site
-        self.part = part
-        self.thread = thread
+        self.unread = 0
+        self.number = journal.new_number()
+        self.suffix = f".{os.getpid()}.{self.number}"
+        fields = (int(is_composite), kind, site_number(site), journal.escape(self.thread))
+        journal.write("origin", self.number, *fields)
+        origins[self.number] = self
 
 
 class _Here(threading.local):
-    """What this thread is making."""
+    """What this thread is making, and the lines that it has made locks at."""
 
-    part: Part | None = None
+    composite: Origin | None = None
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int, int], tuple[Any, str]] = {}
+
+
+class Block:
+    """A block of shared memory."""
+
+    __slots__ = ("name", "reference", "site", "thread")
+
+    def __init__(self, memory: Any, site: Site | None) -> None:
+        self.name: str = memory.name
+        self.site = site
+        self.thread = names.thread_name()
+        self.reference = weakref.ref(memory, _forget_block)
 
 
 _here = _Here()
+origins: dict[int, Origin] = {}
+"""What this process has made, by the number that is in the names."""
 # By the identity of the reference, as a class of the program's may have no hash.
-parts: dict[int, Part] = {}
+composites: dict[int, Origin] = {}
 """The composites that this process has made and still has."""
-made: dict[int, Made] = {}
-"""The semaphores and blocks of shared memory that this process has made and still has."""
+blocks: dict[int, Block] = {}
+"""The shared memory that this process has made and still has."""
 
 
-def current_part() -> Part | None:
+def current_composite() -> Origin | None:
     """Return the composite that this thread is making."""
-    return _here.part
+    return _here.composite
+
+
+def origin_of(name: str) -> Origin | None:
+    """Return what this process knows of a semaphore with a name."""
+    found = _NUMBER.search(name)
+    if found is None or int(found[1]) != os.getpid():
+        return None
+    return origins.get(int(found[2]))
 
 
 def site_number(site: Site | None) -> int:
@@ -98,16 +115,13 @@ def site_number(site: Site | None) -> int:
     return journal.number("site", site, site[0], str(site[1]), site[2])
 
 
-def thread_number(thread: str) -> int:
-    """Return the number of a thread's name in the journal."""
-    return journal.number("thread", thread, thread)
-
-
 def forget() -> None:
     """Begin anew, as after a fork: what the parent has made is the parent's."""
-    _here.part = None
-    parts.clear()
-    made.clear()
+    _here.composite = None
+    _here.known = {}
+    origins.clear()
+    composites.clear()
+    blocks.clear()
 
 
 def watch_composites(module: ModuleType) -> list[Callable[[], None]]:
@@ -117,8 +131,19 @@ def watch_composites(module: ModuleType) -> list[Callable[[], None]]:
 
 
 def watch_semaphores(module: ModuleType) -> list[Callable[[], None]]:
-    """Note the making of every semaphore."""
-    return [_wrap(module.SemLock, "__init__", _semaphore)]
+    """Give every named semaphore a name that tells its origin."""
+    semaphore = module.SemLock
+    if not names.makes_names(semaphore):
+        return [_wrap(semaphore, "__init__", _noting_name)]
+    found = semaphore.__dict__["_make_name"]
+    changed = staticmethod(_telling(semaphore._make_name))  # noqa: SLF001 - it is there
+    semaphore._make_name = changed  # noqa: SLF001
+
+    def undo() -> None:
+        if semaphore.__dict__.get("_make_name") is changed:  # Or somebody has changed it since.
+            semaphore._make_name = found  # noqa: SLF001
+
+    return [undo]
 
 
 def watch_memory(module: ModuleType) -> list[Callable[[], None]]:
@@ -143,57 +168,88 @@ def _wrap(
     return undo
 
 
+def _telling(found: Callable[[], str]) -> Callable[[], str]:
+    getframe, here, inside = names.getframe, _here, sites.inside
+
+    def make_name() -> str:
+        name = found()
+        try:
+            if here.composite is not None:
+                return name + here.composite.suffix
+            # Two frames of SemLock's and Lock's `__init__`, and that of `context.Lock()`.
+            last = frame = getframe(2)
+            while inside[frame.f_code.co_filename]:
+                last = frame
+                frame = frame.f_back
+            key = (id(frame.f_code), frame.f_lasti, id(last.f_code))
+            return name + here.known[key][1]
+        except Exception:  # noqa: BLE001 - nothing is known yet, or it never will be
+            return name + _suffix(getframe(2))
+
+    return make_name
+
+
+def _suffix(frame: Any) -> str:
+    """Return what a lock's name ends with, that is made by a line for the first time."""
+    try:
+        site, last, outer = sites.find(frame)
+        # `Value(...)`, `Array(...)` and `Lock()` are methods of a context, else it is a class's.
+        kind = last.f_code.co_name if last is not None else "SemLock"
+        if not kind[:1].isupper():
+            kind = type(last.f_locals.get("self")).__name__
+        origin = Origin(kind, site)
+        if last is not None and outer is not None:
+            key = (id(outer.f_code), outer.f_lasti, id(last.f_code))
+            # The code is kept, or another could have its identity.
+            _here.known[key] = ((outer.f_code, last.f_code), origin.suffix)
+    except Exception as error:  # noqa: BLE001 - the program has its lock
+        journal.fail("_suffix", error)
+        return ""
+    return origin.suffix
+
+
+def _noting_name(found: Callable[..., None]) -> Callable[..., None]:
+    """Note the name of each semaphore, on a Python where it cannot tell its origin."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - stands for it
+        found(self, *args, **kwargs)
+        name = names.semaphore_name(self)
+        if name is not None:
+            journal.guarded(_note_name, name, names.getframe(1))
+
+    return __init__
+
+
+def _note_name(name: str, frame: Any) -> None:
+    suffix = _here.composite.suffix if _here.composite is not None else _suffix(frame)
+    if suffix:
+        journal.write("sem", name, suffix.rpartition(".")[2])
+
+
 def _composite(found: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - stands for it
-        if _here.part is not None:
+        if _here.composite is not None:
             found(self, *args, **kwargs)
             return
-        journal.guarded(_begin_part, self, names.getframe(1))
-        part = _here.part
+        journal.guarded(_begin_composite, self, names.getframe(1))
+        composite = _here.composite
         try:
             found(self, *args, **kwargs)
         finally:
-            _here.part = None
-        journal.guarded(_keep_part, part, self)
+            _here.composite = None
+        journal.guarded(_keep_composite, composite, self)
 
     return __init__
 
 
-def _begin_part(thing: Any, frame: Any) -> None:
-    _here.part = Part(type(thing).__name__, sites.find(frame)[0])
+def _begin_composite(thing: Any, frame: Any) -> None:
+    _here.composite = Origin(type(thing).__name__, sites.find(frame)[0], is_composite=True)
 
 
-def _keep_part(part: Part | None, thing: Any) -> None:
-    if part is not None:
-        part.reference = weakref.ref(thing, _forget_part)
-        parts[id(part.reference)] = part
-
-
-def _semaphore(found: Callable[..., None]) -> Callable[..., None]:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - stands for it
-        found(self, *args, **kwargs)
-        journal.guarded(_note_semaphore, self, names.getframe(1))
-
-    return __init__
-
-
-def _note_semaphore(thing: Any, frame: Any) -> None:
-    name = names.semaphore_name(thing)
-    part = _here.part
-    if part is None:
-        site, inside = sites.find(frame)
-        # `Value(...)`, `Array(...)` and `Lock()` are methods of a context.
-        kind = inside.co_name if inside is not None else ""
-        kind = kind if kind[:1].isupper() else type(thing).__name__
-        thread = names.thread_name()
-    else:
-        site, kind, thread = part.site, type(thing).__name__, part.thread
-    lock = Made(thing, kind, name, site, thread, part=part)
-    made[id(lock.reference)] = lock
-    # One without a name is gone with the last process that has it: it cannot leak.
-    if name is not None and journal.is_on():
-        number = part.written() if part is not None else 0
-        journal.write("sem", name, kind, site_number(site), number, thread_number(thread))
+def _keep_composite(composite: Origin | None, thing: Any) -> None:
+    if composite is not None:
+        composite.reference = weakref.ref(thing, _forget_composite)
+        composites[id(composite.reference)] = composite
 
 
 def _memory(found: Callable[..., None]) -> Callable[..., None]:
@@ -205,11 +261,10 @@ def _memory(found: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
-def _note_memory(thing: Any, frame: Any) -> None:
-    site, _ = sites.find(frame)
-    block = Made(thing, "SharedMemory", thing.name, site, names.thread_name())
-    made[id(block.reference)] = block
-    journal.write("shm", thing.name, site_number(site), thread_number(block.thread))
+def _note_memory(memory: Any, frame: Any) -> None:
+    block = Block(memory, sites.find(frame)[0])
+    blocks[id(block.reference)] = block
+    journal.write("shm", block.name, site_number(block.site), journal.escape(block.thread))
 
 
 def _unlinked(found: Callable[..., None]) -> Callable[..., None]:
@@ -221,17 +276,19 @@ def _unlinked(found: Callable[..., None]) -> Callable[..., None]:
 
 
 def _note_unlinked(name: str) -> None:
-    for key, block in [*made.items()]:
+    for key, block in [*blocks.items()]:
         if block.name == name:
-            made.pop(key, None)
+            blocks.pop(key, None)
 
 
-def _forget_part(reference: weakref.ref[Any]) -> None:
-    parts.pop(id(reference), None)
+def _forget_composite(reference: weakref.ref[Any]) -> None:
+    origin = composites.pop(id(reference), None)
+    if origin is not None:
+        origins.pop(origin.number, None)
 
 
-def _forget_made(reference: weakref.ref[Any]) -> None:
-    made.pop(id(reference), None)
+def _forget_block(reference: weakref.ref[Any]) -> None:
+    blocks.pop(id(reference), None)
 
 
 if hasattr(os, "register_at_fork"):

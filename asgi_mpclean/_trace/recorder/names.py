@@ -27,6 +27,11 @@ getframe: Callable[[int], Any] = getattr(sys, "_getframe", _no_frame)
 """The frame of a caller; none, and then no line of code is known, on a Python without frames."""
 
 
+def makes_names(semaphore: Any) -> bool:
+    """Tell whether the names of semaphores come from a function that can be replaced."""
+    return isinstance(semaphore.__dict__.get("_make_name"), staticmethod)
+
+
 def semaphore_name(lock: Any) -> str | None:
     """Return the name that a lock has in the file system; None if it has none, or tells none."""
     return getattr(getattr(lock, "_semlock", None), "name", None)

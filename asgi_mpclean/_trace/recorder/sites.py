@@ -23,34 +23,37 @@ _INSIDE = (
     os.path.join(_RECORDER, ""),
     threading.__file__,
     os.path.join(_LIBRARY, "subprocess.py"),
+    os.__file__,
+    "<frozen os>",  # `os.execlp` and the like
 )
 
-_known: dict[str, bool] = {}
+
+class _Inside(dict[str, bool]):
+    """Which files are of multiprocessing, or of this library; each is looked at once."""
+
+    def __missing__(self, file: str) -> bool:
+        found = self[file] = file.startswith(_INSIDE) or _OWN in file
+        return found
 
 
-def find(frame: Any) -> tuple[Site | None, Any]:
+inside = _Inside()
+
+
+def find(frame: Any) -> tuple[Site | None, Any, Any]:
     """Walk out of multiprocessing.
 
     Args:
         frame: Where to begin.
 
     Returns:
-        The first line outside, None if there is none; and the last code inside, None if the frame
-        is outside already.
+        The first line outside, None if there is none; the last frame inside, None if the frame is
+        outside already; and the first frame outside.
     """
     last = None
     while frame is not None:
         code = frame.f_code
-        file = code.co_filename
-        inside = _known.get(file)
-        if inside is None:
-            inside = _known[file] = _is_inside(file)
-        if not inside:
-            return (file, frame.f_lineno, code.co_name), last
-        last = code
+        if not inside[code.co_filename]:
+            return (code.co_filename, frame.f_lineno, code.co_name), last, frame
+        last = frame
         frame = frame.f_back
-    return None, last
-
-
-def _is_inside(file: str) -> bool:
-    return file.startswith(_INSIDE) or _OWN in file
+    return None, last, None

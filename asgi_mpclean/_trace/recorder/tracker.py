@@ -1,4 +1,4 @@
-"""What works in the resource tracker: it knows for certain what leaked.
+"""The resource tracker, which knows for certain what leaked.
 
 Each named semaphore and block of shared memory is registered with it when it is made, and taken off
 when it is released. What is still there when all processes have ended has leaked; it is removed
@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+    from typing import Any
 
 
 def watch_tracker(resource_tracker: ModuleType) -> None:
@@ -23,6 +24,24 @@ def watch_tracker(resource_tracker: ModuleType) -> None:
     for kind, found in [*functions.items()]:
         functions[kind] = _noting(kind, found)
     journal.write("tracker", len(functions))
+
+
+def watch_registering(resource_tracker: ModuleType) -> list[Callable[[], None]]:
+    """Note, once, that this process registers something: then the tracker has to be there too."""
+    found = resource_tracker.register
+
+    def undo() -> None:
+        if resource_tracker.register is register:  # Or somebody else has wrapped it since.
+            resource_tracker.register = found
+
+    @functools.wraps(found)
+    def register(*args: Any, **kwargs: Any) -> Any:
+        undo()
+        journal.write("registers")
+        return found(*args, **kwargs)
+
+    resource_tracker.register = register
+    return [undo]
 
 
 def _noting(kind: str, found: Callable[[str], object]) -> Callable[[str], object]:
