@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TRACE = (sys.executable, "-m", "asgi_mpclean", "trace")
 
@@ -55,6 +55,7 @@ def traced(
     folder: Path,
     env: Mapping[str, str] | None = None,
     before: tuple[str, ...] = (),
+    trace: tuple[str, ...] = TRACE,
     timeout: float = 50,
 ) -> Traced:
     """Run a command under the trace.
@@ -64,10 +65,11 @@ def traced(
         folder: Where it runs.
         env: Environment variables on top of the present ones.
         before: Words before the whole of it.
+        trace: What starts the trace.
         timeout: Seconds until it is killed.
     """
     done = subprocess.run(
-        [*before, *TRACE, "--json", "--", *command],
+        [*before, *trace, "--json", "--", *command],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": "", **(env or {})},
         capture_output=True,
@@ -76,7 +78,7 @@ def traced(
         check=False,
     )
     lines = done.stderr.splitlines()
-    report = json.loads(lines.pop()) if lines and lines[-1].startswith("{") else {}
+    report = json.loads(lines.pop()) if lines and lines[-1].startswith('{"command"') else {}
     return Traced(done.returncode, done.stdout, "\n".join(lines), report)
 
 

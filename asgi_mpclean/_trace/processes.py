@@ -29,21 +29,19 @@ def living(variable: str, value: str, others: Iterable[tuple[int, float]]) -> li
             each with a time, in seconds since the epoch, at which it was running.
 
     Returns:
-        Those that run, without zombies and resource trackers.
+        Those that run, without zombies, and whatever runs below this process.
     """
     known = dict(others)
-    found = []
+    found = {process.pid: process for process in psutil.Process().children(recursive=True)}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.pid == os.getpid():
-                continue
             if process.pid in known:
                 is_ours = process.create_time() <= known[process.pid] + 1
             else:
                 is_ours = process.environ().get(variable) == value
-            if is_ours and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+            if is_ours and process.pid != os.getpid():
+                found[process.pid] = process
+    return [process for process in found.values() if _runs(process)]
 
 
 def is_tracker(process: psutil.Process) -> bool:

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from . import sites
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,7 +62,8 @@ def _commands(run: Run) -> Iterator[str]:
         for each in process.commands:
             words = tuple(each.command.split())
             if words and each.pid not in seen and _PYTHON.search(os.path.basename(words[0])):
-                yield f"process {each.pid} was not reached ({each.command}): {_why(words)}"
+                where = f"{sites.shown(each.site)}: process {each.pid}"
+                yield f"{where} was not reached ({each.command}): {_why(words)}"
 
 
 def _trackers(run: Run) -> Iterator[str]:

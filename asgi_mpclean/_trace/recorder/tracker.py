@@ -26,7 +26,7 @@ def watch_tracker(resource_tracker: ModuleType) -> None:
     journal.write("tracker", len(functions))
 
 
-def watch_registering(resource_tracker: ModuleType) -> list[Callable[[], None]]:
+def watch_registering(resource_tracker: Any) -> list[Callable[[], None]]:
     """Note, once, that this process registers something: then the tracker has to be there too."""
     found = resource_tracker.register
 
