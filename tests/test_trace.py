@@ -190,8 +190,10 @@ def test_an_executor_and_a_pool_are_named(python: str, tmp_path: Path) -> None:
 
 LEFT = {
     "a child": (
-        "worker = spawn.Process(target=time.sleep, args=(30,), name='sleeper')\n"
-        "    worker.start()\n    print(worker.pid, flush=True)\n    os._exit(0)",
+        (
+            "worker = spawn.Process(target=time.sleep, args=(30,), name='sleeper')\n"
+            "    worker.start()\n    print(worker.pid, flush=True)\n    os._exit(0)"
+        ),
         "children",
         (f"app.py:{FIRST + 1}", "sleeper still runs as process PID"),
     ),
