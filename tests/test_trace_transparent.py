@@ -1,4 +1,4 @@
-"""Under `asgi-mpclean trace` the output, terminal, signals and exit status are the program's own."""
+"""Under `asgi-mpclean trace` output, terminal, signals and exit status are the program's own."""
 
 from __future__ import annotations
 

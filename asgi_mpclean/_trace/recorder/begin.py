@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+from . import journal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +16,26 @@ if TYPE_CHECKING:
     WhenImported = Callable[[str, Callable[[ModuleType], object]], object]
 
 
-def begin(when_imported: WhenImported, *, in_tracker: bool = False) -> list[Undo]:
+class Session:
+    """From the beginning of the notes to their end."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self.undo: list[Undo] = []
+
+    def end(self) -> None:
+        """Put back what was wrapped; what is known by then stays."""
+        self.has_ended = True
+        while self.undo:
+            self.undo.pop()()
+
+    def begin(self, watch: Watch, module: ModuleType) -> None:
+        """Watch a module, which has just been imported."""
+        if not self.has_ended:
+            self.undo += watch(module)
+
+
+def begin(when_imported: WhenImported, *, in_tracker: bool = False) -> Session:
     """Watch what this process makes, starts and ends.
 
     Args:
@@ -22,14 +43,14 @@ def begin(when_imported: WhenImported, *, in_tracker: bool = False) -> list[Undo
         in_tracker: This is the resource tracker, where nothing is of interest but what it removes.
 
     Returns:
-        Functions that undo it; those for modules that are imported later are added then.
+        What can be ended.
     """
+    session = Session()
     if in_tracker:
         when_imported("multiprocessing.resource_tracker", _watch_tracker)
-        return []
-    undo: list[Undo] = []
-    when_imported("multiprocessing", lambda _module: _watch_all(when_imported, undo))
-    return undo
+    else:
+        when_imported("multiprocessing", lambda _module: _watch_all(when_imported, session))
+    return session
 
 
 def _watch_tracker(module: ModuleType) -> None:
@@ -38,8 +59,8 @@ def _watch_tracker(module: ModuleType) -> None:
     watch_tracker(module)
 
 
-def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
-    from . import children, endings, making, tracker  # noqa: PLC0415 - multiprocessing is not there before
+def _watch_all(when_imported: WhenImported, session: Session) -> None:
+    from . import children, endings, making, tracker  # noqa: PLC0415 - the same
 
     watches: dict[str, list[Watch]] = {
         "multiprocessing.synchronize": [making.watch_semaphores],
@@ -48,17 +69,14 @@ def _watch_all(when_imported: WhenImported, undo: list[Undo]) -> None:
         "multiprocessing.popen_fork": [children.watch_statuses],
         "multiprocessing.popen_forkserver": [children.watch_statuses],
         "multiprocessing.popen_spawn_win32": [children.watch_statuses],
-        "multiprocessing.util": [endings.watch_finalizers],
-        "multiprocessing.resource_tracker": [tracker.watch_registering],
-        "subprocess": [children.watch_subprocesses],
     }
     for name in making.COMPOSITES:
         watches.setdefault(name, []).append(making.watch_composites)
-    undo += endings.watch_exit()
-
-    def begin_watch(watch: Watch, module: ModuleType) -> None:
-        undo.extend(watch(module))
-
+    if journal.is_on():  # What only a journal is for.
+        watches["multiprocessing.util"] = [endings.watch_finalizers]
+        watches["multiprocessing.resource_tracker"] = [tracker.watch_registering]
+        watches["subprocess"] = [children.watch_subprocesses]
+        session.undo += endings.watch_exit()
     for name, functions in watches.items():
         for watch in functions:
-            when_imported(name, functools.partial(begin_watch, watch))
+            when_imported(name, functools.partial(session.begin, watch))

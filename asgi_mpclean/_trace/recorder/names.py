@@ -8,6 +8,7 @@ the same in CPython 3.10 to 3.15; tests/test_trace_names.py takes out each of th
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import threading
 from multiprocessing import process
@@ -94,6 +95,8 @@ def named_semaphores(util: ModuleType) -> dict[str, Any]:
     for finalizer in list(getattr(util, "_finalizer_registry", {}).values()):
         callback = getattr(finalizer, "_callback", None)
         args = getattr(finalizer, "_args", ())
+        if getattr(finalizer, "_pid", None) != os.getpid():  # Of the parent, before a fork.
+            continue
         if getattr(callback, "__qualname__", "") == "SemLock._cleanup" and args:
             reference = getattr(finalizer, "_weakref", None)
             found[args[0]] = reference() if reference is not None else None
