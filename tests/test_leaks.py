@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import multiprocessing
@@ -139,8 +138,13 @@ def test_a_child_by_fork_does_not_list_what_its_parent_made() -> None:
 def test_it_is_plain_data() -> None:
     leak = Leak("Queue", "app.py:12", "MainThread", ("/mp-1", "/mp-2"), unread=2)
     assert json.loads(json.dumps(leak.to_dict())) == {
-        **{field.name: getattr(leak, field.name) for field in dataclasses.fields(leak)},
+        "kind": "Queue",
+        "site": "app.py:12",
+        "thread": "MainThread",
         "names": ["/mp-1", "/mp-2"],
+        "unread": 2,
+        "feeding": False,
+        "pid": None,
     }
     assert str(leak) == "Queue made at app.py:12, 2 semaphores, 2 unread items"
 

@@ -9,9 +9,9 @@ for all that is made inside it.
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
-import re
 import threading
 import weakref
 
@@ -33,7 +33,8 @@ COMPOSITES = {
 }
 """The classes that make semaphores as parts of themselves."""
 
-_NUMBER = re.compile(r"\.(\d+)\.(\d+)$")
+KEPT = 1000
+"""So many composites are known after they are gone."""
 
 
 class Origin:
@@ -88,6 +89,7 @@ class Block:
 _here = _Here()
 origins: dict[int, Origin] = {}
 """What this process has made, by the number that is in the names."""
+_gone: collections.deque[int] = collections.deque()
 # By the identity of the reference, as a class of the program's may have no hash.
 composites: dict[int, Origin] = {}
 """The composites that this process has made and still has."""
@@ -102,10 +104,10 @@ def current_composite() -> Origin | None:
 
 def origin_of(name: str) -> Origin | None:
     """Return what this process knows of a semaphore with a name."""
-    found = _NUMBER.search(name)
-    if found is None or int(found[1]) != os.getpid():
+    whole, _, number = name.rpartition(".")
+    if not number.isdecimal() or not whole.endswith(f".{os.getpid()}"):
         return None
-    return origins.get(int(found[2]))
+    return origins.get(int(number))
 
 
 def site_number(site: Site | None) -> int:
@@ -284,7 +286,10 @@ def _note_unlinked(name: str) -> None:
 def _forget_composite(reference: weakref.ref[Any]) -> None:
     origin = composites.pop(id(reference), None)
     if origin is not None:
-        origins.pop(origin.number, None)
+        # Its feeder thread may have the semaphores for a moment longer.
+        _gone.append(origin.number)
+        if len(_gone) > KEPT:
+            origins.pop(_gone.popleft(), None)
 
 
 def _forget_block(reference: weakref.ref[Any]) -> None:
