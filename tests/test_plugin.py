@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from pythons import LONG, some
 
 from asgi_mpclean import Leak
 from asgi_mpclean._pytest.allowed import is_allowed
@@ -157,12 +158,13 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("how", ASKED)
+@pytest.mark.parametrize("how", some(ASKED, "not at all", "ini warn", "mark allow"))
 def test_it_is_off_until_it_is_asked_for(runner: Runner, how: str) -> None:
     tests, words, ini, expected = ASKED[how]
     assert runner.run(tests, "--strict-markers", *words, ini=ini) == expected, runner.text
 
 
+@pytest.mark.skipif(not LONG, reason="--long")
 def test_what_is_wrong_in_the_configuration_is_said(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nmp_leaks = maybe\n")
     result = pytester.runpytest_subprocess(*QUIET, timeout=30)
@@ -204,6 +206,7 @@ def test_a_leak_of_a_fixture_is_charged_to_its_scope(runner: Runner) -> None:
     assert "tidy" not in third.split("short test summary")[0]
 
 
+@pytest.mark.skipif(not LONG, reason="--long")
 def test_a_test_that_fails_is_not_blamed_for_what_its_traceback_keeps(runner: Runner) -> None:
     failing = "\ndef test_one():\n    lock = SPAWN.Lock()\n    assert not lock\n"
     tests = f"{failing}\ndef test_two():\n    pass\n"
@@ -254,6 +257,7 @@ def test_async_tests_and_fixtures(
     assert "left by function fixture 'queue' of test_it.py:" in runner.text
 
 
+@pytest.mark.skipif(not LONG, reason="--long")
 def test_under_xdist(runner: Runner) -> None:
     outcomes = runner.run(SCOPES + ONE, "--mp-leaks=fail", "-n", "2", "--dist=loadfile")
     assert outcomes == {"passed": 4, "errors": 2}, runner.text

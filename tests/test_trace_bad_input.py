@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from pythons import pythons
+from pythons import LONG, pythons, some
 from traces import TRACE, Traced, traced, written
 
 from asgi_mpclean._check.shm import can_unshare
@@ -18,7 +18,6 @@ from asgi_mpclean._trace.reading import read
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONG = "MPC_LONG" in os.environ or "--long" in sys.argv
 LEAK = (
     "import multiprocessing, os; queue = multiprocessing.get_context('spawn').Queue(); os._exit(6)"
 )
@@ -46,7 +45,7 @@ UNREACHED: dict[str, tuple[list[str], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", UNREACHED)
+@pytest.mark.parametrize("name", some(UNREACHED, "no Python", "-I", "cleared"))
 def test_what_cannot_be_reached_is_said(python: str, tmp_path: Path, name: str) -> None:
     words, status, text = UNREACHED[name]
     # What freezes a program has Python ignore the environment and its site packages.
@@ -230,7 +229,7 @@ def test_a_cut_record_and_the_next_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_many_processes(python: str, tmp_path: Path) -> None:
-    count = 1000 if LONG else 60
+    count = 1000 if LONG else 40
     program = f"""
     import multiprocessing, os, sys
     lock = multiprocessing.get_context("spawn").Lock()

@@ -46,7 +46,7 @@ class Watch:
         self._tracing = contextlib.ExitStack()
         self._tracing.enter_context(held.trace())
         # Whom a thing belongs to: a test, a fixture, or nobody. Whatever is there now is nobody's.
-        self._owners: dict[Key, object] = dict.fromkeys(held.keys())
+        self._owners: dict[Key, object] = dict.fromkeys(held.keys_held())
         self._done: list[object] = []
         self._names: dict[object, str] = {}
         self._failed: pytest.Item | None = None
@@ -112,7 +112,7 @@ class Watch:
 
     def _assign(self, owner: object) -> None:
         """Give what is new to an owner, and forget what is gone."""
-        self._owners = {key: self._owners.get(key, owner) for key in held.keys()}
+        self._owners = {key: self._owners.get(key, owner) for key in held.keys_held()}
 
     def _left(self, values: dict[str, Any] | None) -> dict[object, list[Leak]]:
         """Return what is left of those that are done, by owner; it is nobody's from now on.
@@ -122,7 +122,7 @@ class Watch:
         """
         done, self._done = self._done, []
         failed, self._failed = self._failed, None
-        if not any(self._owners.get(key) in done for key in held.keys()):
+        if not any(self._owners.get(key) in done for key in held.keys_held()):
             return {}
         left = self._of(done)
         if left and values:

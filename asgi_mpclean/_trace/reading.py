@@ -16,7 +16,7 @@ END = "."
 MEMORY = "SharedMemory"
 """What shared memory is called."""
 
-_NUMBER = re.compile(r"\.(\d+)\.(\d+)$")
+_NUMBER = re.compile(r"\.(\d+)\.([0-9a-z]+)$")
 _ESCAPED = re.compile(r"\\(.)")
 _CHARACTERS = {"t": "\t", "n": "\n", "r": "\r"}
 
@@ -111,6 +111,8 @@ class Process:
     torn: int = 0
     lost: int = 0
     failed: list[str] = dataclasses.field(default_factory=list)
+    foreign: list[str] = dataclasses.field(default_factory=list)
+    """Modules of packages whose semaphores are not seen."""
 
 
 @dataclasses.dataclass
@@ -142,8 +144,8 @@ class Trace:
         for process in reversed(self.processes):
             if name in process.named:
                 return process, process.named[name]
-            if found and process.pid == int(found[1]) and int(found[2]) in process.origins:
-                return process, process.origins[int(found[2])]
+            if found and process.pid == int(found[1]) and int(found[2], 36) in process.origins:
+                return process, process.origins[int(found[2], 36)]
         return None
 
     def statuses(self) -> dict[int, int]:
@@ -279,6 +281,9 @@ class _Reader:
 
     def _take_leaked(self, kind: str, name: str) -> None:
         self.process.leaked.append((kind, name))
+
+    def _take_foreign(self, module: str) -> None:
+        self.process.foreign.append(module)
 
     def _take_lost(self, count: str) -> None:
         self.process.lost += int(count)

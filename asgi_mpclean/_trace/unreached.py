@@ -29,6 +29,7 @@ def unknown(run: Run) -> Iterator[str]:
         return
     yield from _commands(run)
     yield from _trackers(run)
+    yield from _foreign(run)
     yield from _losses(run)
 
 
@@ -73,6 +74,12 @@ def _trackers(run: Run) -> Iterator[str]:
             "the resource tracker was not reached, which knows what leaked: only what is left on"
             " disk is listed. PYTHONPATH may have been changed in the environment"
         )
+
+
+def _foreign(run: Run) -> Iterator[str]:
+    modules = {module for process in run.trace.processes for module in process.foreign}
+    for package in sorted({re.sub(r"\.backend\..*|\.synchronize$", "", name) for name in modules}):
+        yield f"{package} makes and tracks semaphores in a way of its own, which is not traced"
 
 
 def _losses(run: Run) -> Iterator[str]:

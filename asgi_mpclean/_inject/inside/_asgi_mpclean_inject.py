@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 HOOKS = "ASGI_MPCLEAN_HOOKS"
 SEEN = "ASGI_MPCLEAN_SEEN"
-FIRST = "multiprocessing"
+FIRST = ("multiprocessing", "multiprocess")
+"""The package that is waited for, and its copy on PyPI, which has the same inside."""
 
 _waiting: dict[str, list[Callable[[ModuleType], object]]] = {}
 _MODULE_SPEC: Any = type(__spec__)  # `importlib.machinery` would cost an import.
@@ -36,11 +37,12 @@ def begin() -> None:
         leave_file(folder)
     if not os.environ.get(HOOKS):
         return
-    if FIRST in sys.modules:  # By a .pth file.
+    if any(name in sys.modules for name in FIRST):  # By a .pth file.
         load_hooks()
-    else:
-        _waiting[FIRST] = []
-        sys.meta_path.insert(0, _Finder)
+        return
+    for name in FIRST:
+        _waiting[name] = []
+    sys.meta_path.insert(0, _Finder)
 
 
 def leave_file(folder: str) -> None:
@@ -73,7 +75,10 @@ def when_imported(name: str, callback: Callable[[ModuleType], object]) -> None:
 
 
 def load_hooks() -> None:
-    """Load the hooks, each once."""
+    """Load the hooks, each once; after that only what they wait for is waited for."""
+    for name in FIRST:
+        if not _waiting.get(name):
+            _waiting.pop(name, None)
     for path in os.environ.get(HOOKS, "").split(os.pathsep):
         name = _module_name(path)
         if not path or name in sys.modules:
@@ -122,7 +127,7 @@ def _call(callback: Callable[[ModuleType], object], module: ModuleType) -> None:
     try:
         callback(module)
     except Exception as error:  # noqa: BLE001 - the program goes on without it
-        complain(f"{callback.__module__} failed on {module.__name__}: {error!r}")
+        complain(f"{callback!r} failed on {module.__name__}: {error!r}")
 
 
 class _Finder:
@@ -164,7 +169,7 @@ def _intercept(spec: ModuleSpec) -> None:
 
     def exec_module(module: ModuleType) -> None:
         del loader.exec_module
-        if spec.name == FIRST:
+        if spec.name in FIRST:
             load_hooks()
         loader.exec_module(module)
         for callback in _waiting.pop(spec.name, ()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 
 from . import journal
 
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     Undo = Callable[[], None]
     Watch = Callable[[ModuleType], list[Undo]]
     WhenImported = Callable[[str, Callable[[ModuleType], object]], object]
+
+
+ROOTS = ("multiprocessing", "multiprocess")
+"""The packages that are watched: that of the standard library, and its copy that pickles more."""
+
+FOREIGN = (
+    "loky.backend.resource_tracker",
+    "joblib.externals.loky.backend.resource_tracker",
+    "billiard.synchronize",
+)
+"""Modules of packages that make and track semaphores in ways of their own, which are not seen."""
 
 
 class Session:
@@ -46,10 +58,14 @@ def begin(when_imported: WhenImported, *, in_tracker: bool = False) -> Session:
         What can be ended.
     """
     session = Session()
-    if in_tracker:
-        when_imported("multiprocessing.resource_tracker", _watch_tracker)
-    else:
-        when_imported("multiprocessing", lambda _module: _watch_all(when_imported, session))
+    for root in ROOTS:
+        if in_tracker:
+            when_imported(f"{root}.resource_tracker", _watch_tracker)
+        else:
+            when_imported(root, functools.partial(_watch_all, when_imported, session))
+    if journal.is_on():
+        for name in FOREIGN:
+            when_imported(name, _note_foreign)
     return session
 
 
@@ -59,24 +75,33 @@ def _watch_tracker(module: ModuleType) -> None:
     watch_tracker(module)
 
 
-def _watch_all(when_imported: WhenImported, session: Session) -> None:
-    from . import children, endings, making, tracker  # noqa: PLC0415 - the same
+def _note_foreign(module: ModuleType) -> None:
+    journal.write("foreign", module.__name__)
 
-    watches: dict[str, list[Watch]] = {
-        "multiprocessing.synchronize": [making.watch_semaphores],
-        "multiprocessing.shared_memory": [making.watch_memory],
-        "multiprocessing.process": [children.watch_processes],
-        "multiprocessing.popen_fork": [children.watch_statuses],
-        "multiprocessing.popen_forkserver": [children.watch_statuses],
-        "multiprocessing.popen_spawn_win32": [children.watch_statuses],
-    }
-    for name in making.COMPOSITES:
-        watches.setdefault(name, []).append(making.watch_composites)
+
+def _watch_all(when_imported: WhenImported, session: Session, module: ModuleType) -> None:
+    from . import children, endings, making, sites, tracker  # noqa: PLC0415 - the same
+
+    root = module.__name__
+    sites.add_inside(module)
+    watches: list[tuple[str, Watch]] = [
+        (f"{root}.synchronize", making.watch_semaphores),
+        (f"{root}.synchronize", making.watch_composites),
+        (f"{root}.queues", making.watch_composites),
+        (f"{root}.pool", making.watch_composites),
+        (f"{root}.shared_memory", making.watch_memory),
+        (f"{root}.process", children.watch_processes),
+        (f"{root}.popen_fork", children.watch_statuses),
+        (f"{root}.popen_forkserver", children.watch_statuses),
+        (f"{root}.popen_spawn_win32", children.watch_statuses),
+    ]
+    if root == ROOTS[0]:
+        watches.append(("concurrent.futures.process", making.watch_composites))
     if journal.is_on():  # What only a journal is for.
-        watches["multiprocessing.util"] = [endings.watch_finalizers]
-        watches["multiprocessing.resource_tracker"] = [tracker.watch_registering]
-        watches["subprocess"] = [children.watch_subprocesses]
-        session.undo += endings.watch_exit()
-    for name, functions in watches.items():
-        for watch in functions:
-            when_imported(name, functools.partial(session.begin, watch))
+        watches.append((f"{root}.util", endings.watch_finalizers))
+        watches.append((f"{root}.resource_tracker", tracker.watch_registering))
+        if root == ROOTS[0] or not sys.modules.get(ROOTS[0]):
+            watches.append(("subprocess", children.watch_subprocesses))
+            session.undo += endings.watch_exit()
+    for name, watch in watches:
+        when_imported(name, functools.partial(session.begin, watch))

@@ -1,7 +1,7 @@
 """What is made: semaphores, what they are part of, and shared memory.
 
-A named semaphore carries its origin in its name: "/mp-abcdefgh" becomes "/mp-abcdefgh.PID.NUMBER",
-and the journal has what the number stands for: kind, line and thread. So the resource tracker,
+A named semaphore carries its origin in its name: "/mp-abcdefgh" becomes "/mp-abcd1.PID.NUMBER", and
+the journal has what the number stands for: kind, line and thread. So the resource tracker,
 which names what leaked, names the line as well, and nothing has to be written for each lock: that
 would cost more than the making of a lock may. A composite, such as a queue, has a number of its own
 for all that is made inside it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import os
 import threading
 import weakref
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
     from .sites import Site
 
 COMPOSITES = {
-    "multiprocessing.queues": ("Queue", "JoinableQueue", "SimpleQueue"),
-    "multiprocessing.synchronize": ("Condition", "Event", "Barrier"),
-    "multiprocessing.pool": ("Pool",),
-    "concurrent.futures.process": ("ProcessPoolExecutor",),
+    "queues": ("Queue", "JoinableQueue", "SimpleQueue"),
+    "synchronize": ("Condition", "Event", "Barrier"),
+    "pool": ("Pool",),
+    "process": ("ProcessPoolExecutor",),
 }
 """The classes that make semaphores as parts of themselves."""
 
@@ -59,7 +60,7 @@ class Origin:
         self.reference: weakref.ref[Any] | None = None
         self.unread = 0
         self.number = journal.new_number()
-        self.suffix = f".{os.getpid()}.{self.number}"
+        self.suffix = f".{os.getpid()}.{in_base_36(self.number)}"
         fields = (int(is_composite), kind, site_number(site), journal.escape(self.thread))
         journal.write("origin", self.number, *fields)
         origins[self.number] = self
@@ -105,9 +106,18 @@ def current_composite() -> Origin | None:
 def origin_of(name: str) -> Origin | None:
     """Return what this process knows of a semaphore with a name."""
     whole, _, number = name.rpartition(".")
-    if not number.isdecimal() or not whole.endswith(f".{os.getpid()}"):
+    if not number.isalnum() or not whole.endswith(f".{os.getpid()}"):
         return None
-    return origins.get(int(number))
+    return origins.get(int(number, 36))
+
+
+def in_base_36(number: int) -> str:
+    """Return a number with few digits: on macOS a name has 30 characters at most."""
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits
 
 
 def site_number(site: Site | None) -> int:
@@ -128,7 +138,8 @@ def forget() -> None:
 
 def watch_composites(module: ModuleType) -> list[Callable[[], None]]:
     """Note the making of a module's composites; functions that undo it come back."""
-    classes = [getattr(module, name, None) for name in COMPOSITES[module.__name__]]
+    found = COMPOSITES[module.__name__.rpartition(".")[2]]
+    classes = [getattr(module, name, None) for name in found]
     return [_wrap(cls, "__init__", _composite) for cls in classes if cls is not None]
 
 
@@ -171,10 +182,12 @@ def _wrap(
 
 
 def _telling(found: Callable[[], str]) -> Callable[[], str]:
-    getframe, here, inside = names.getframe, _here, sites.inside
+    getframe, here, inside, prefix = names.getframe, _here, sites.inside, names.prefix
+    # What the name begins with is random once; drawing it anew for each takes longer than this all.
+    counter, random = itertools.count(1), found()[-4:]
 
     def make_name() -> str:
-        name = found()
+        name = f"{prefix()}-{random}{next(counter)}"
         try:
             if here.composite is not None:
                 return name + here.composite.suffix
@@ -225,7 +238,7 @@ def _noting_name(found: Callable[..., None]) -> Callable[..., None]:
 def _note_name(name: str, frame: Any) -> None:
     suffix = _here.composite.suffix if _here.composite is not None else _suffix(frame)
     if suffix:
-        journal.write("sem", name, suffix.rpartition(".")[2])
+        journal.write("sem", name, int(suffix.rpartition(".")[2], 36))
 
 
 def _composite(found: Callable[..., None]) -> Callable[..., None]:

@@ -30,7 +30,13 @@ getframe: Callable[[int], Any] = getattr(sys, "_getframe", _no_frame)
 
 def makes_names(semaphore: Any) -> bool:
     """Tell whether the names of semaphores come from a function that can be replaced."""
-    return isinstance(semaphore.__dict__.get("_make_name"), staticmethod)
+    is_there = isinstance(semaphore.__dict__.get("_make_name"), staticmethod)
+    return is_there and "semprefix" in getattr(process.current_process(), "_config", {})
+
+
+def prefix() -> str:
+    """Return what the names of semaphores begin with, "/mp" but for what a program has changed."""
+    return process.current_process()._config["semprefix"]  # type: ignore[attr-defined,no-any-return]
 
 
 def semaphore_name(lock: Any) -> str | None:

@@ -7,6 +7,7 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import ModuleType
     from typing import Any
 
     Site = tuple[str, int, str]
@@ -17,7 +18,7 @@ _RECORDER = os.path.dirname(os.path.abspath(__file__))
 # The modules of this library have their folders in the package's; an app may have its own checkout.
 _OWN = f"{os.sep}asgi_mpclean{os.sep}_"
 # Threads of multiprocessing's own, such as a pool's, have no line of the program below them.
-_INSIDE = (
+_INSIDE: tuple[str, ...] = (
     os.path.join(_LIBRARY, "multiprocessing", ""),
     os.path.join(_LIBRARY, "concurrent", "futures", ""),
     os.path.join(_RECORDER, ""),
@@ -26,6 +27,13 @@ _INSIDE = (
     os.__file__,
     "<frozen os>",  # `os.execlp` and the like
 )
+
+
+def add_inside(package: ModuleType) -> None:
+    """Count the files of a package as those of multiprocessing."""
+    global _INSIDE  # noqa: PLW0603 - `str.startswith` takes a tuple
+    _INSIDE += tuple(os.path.join(path, "") for path in package.__path__)
+    inside.clear()
 
 
 class _Inside(dict[str, bool]):
