@@ -25,7 +25,8 @@ def keep(*things):
     KEPT.extend(things)
     return things[0]
 """
-QUIET = ("-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:anyio", "-p", "no:asyncio")
+ALONE = ("-p", "no:cacheprovider", "-p", "asgi_mpclean._pytest.plugin")
+"""Plugins that are loaded where none is by itself, which takes most of the time of a run."""
 
 
 class Runner:
@@ -34,14 +35,16 @@ class Runner:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester = pytester
         self.text = ""
+        pytester._monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(
-        self, tests: str, *words: str, ini: str = "", quiet: Iterable[str] = QUIET
+        self, tests: str, *words: str, ini: str = "", plugins: Iterable[str] = ()
     ) -> dict[str, int]:
         """Return how many tests passed, failed and so on; `text` is what pytest wrote."""
         self.pytester.makeini(f"[pytest]\n{ini}")
         self.pytester.makepyfile(test_it=HEAD + tests)
-        result = self.pytester.runpytest_subprocess(*quiet, *words, timeout=60)
+        more = [word for plugin in plugins for word in ("-p", plugin)]
+        result = self.pytester.runpytest_subprocess(*ALONE, *more, *words, timeout=60)
         self.text = re.sub(r"process \d+", "process PID", result.stdout.str())
         return dict(result.parseoutcomes())
 
@@ -164,10 +167,9 @@ def test_it_is_off_until_it_is_asked_for(runner: Runner, how: str) -> None:
     assert runner.run(tests, "--strict-markers", *words, ini=ini) == expected, runner.text
 
 
-@pytest.mark.skipif(not LONG, reason="--long")
 def test_what_is_wrong_in_the_configuration_is_said(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nmp_leaks = maybe\n")
-    result = pytester.runpytest_subprocess(*QUIET, timeout=30)
+    result = pytester.runpytest_subprocess(timeout=30)  # By its entry point.
     assert "mp_leaks = 'maybe' is none of fail, warn, off" in result.stderr.str()
 
 
@@ -236,22 +238,20 @@ BACKENDS = "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
 
 
 @pytest.mark.parametrize(
-    ("mark", "quiet", "ini"),
+    ("mark", "plugin", "ini"),
     [
-        ("@pytest.mark.anyio", ("-p", "no:asyncio"), ""),
+        ("@pytest.mark.anyio", "anyio.pytest_plugin", ""),
         (
             "@pytest.mark.asyncio",
-            ("-p", "no:anyio"),
+            "pytest_asyncio.plugin",
             "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function",
         ),
     ],
     ids=["anyio", "pytest-asyncio"],
 )
-def test_async_tests_and_fixtures(
-    runner: Runner, mark: str, quiet: tuple[str, ...], ini: str
-) -> None:
+def test_async_tests_and_fixtures(runner: Runner, mark: str, plugin: str, ini: str) -> None:
     tests = ASYNC.format(mark=mark) + BACKENDS
-    outcomes = runner.run(tests, "--mp-leaks=fail", ini=ini, quiet=quiet)
+    outcomes = runner.run(tests, "--mp-leaks=fail", ini=ini, plugins=[plugin])
     assert outcomes == {"passed": 3, "errors": 2}, runner.text
     assert "left by this test:\n    Queue made at test_it.py:" in runner.text
     assert "left by function fixture 'queue' of test_it.py:" in runner.text
@@ -259,7 +259,9 @@ def test_async_tests_and_fixtures(
 
 @pytest.mark.skipif(not LONG, reason="--long")
 def test_under_xdist(runner: Runner) -> None:
-    outcomes = runner.run(SCOPES + ONE, "--mp-leaks=fail", "-n", "2", "--dist=loadfile")
+    outcomes = runner.run(
+        SCOPES + ONE, "--mp-leaks=fail", "-n", "2", "--dist=loadfile", plugins=["xdist.plugin"]
+    )
     assert outcomes == {"passed": 4, "errors": 2}, runner.text
     assert "left by this test:\n    Lock made at" in runner.text
     assert "left by module fixture 'module' of test_it.py" in runner.text

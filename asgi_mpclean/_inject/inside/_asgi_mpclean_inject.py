@@ -4,12 +4,13 @@ A hook is a file whose path is in ASGI_MPCLEAN_HOOKS. It is executed as a module
 the name ``_asgi_mpclean_`` and that of its file, right before multiprocessing is executed; what it
 has to do with a module of the standard library it gives to `when_imported`.
 
+It is loaded whenever a Python starts, so it imports only what the interpreter has anyway.
+
 Nothing here may disturb the program: whatever fails is said in one line on stderr, and left.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -48,8 +49,10 @@ def begin() -> None:
 def leave_file(folder: str) -> None:
     """Leave an empty file named after this process; where none can be, whoever looks says so."""
     path = os.path.join(folder, f"{os.getpid()}-{time.time_ns()}.seen")
-    with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o600))
+    except OSError:
+        pass
 
 
 def is_resource_tracker() -> bool:
@@ -119,8 +122,10 @@ def _module_name(path: str) -> str:
 
 def complain(text: str) -> None:
     """Say on stderr what went wrong; the program goes on."""
-    with contextlib.suppress(Exception):  # There may be no stderr.
+    try:
         sys.stderr.write(f"asgi-mpclean, in process {os.getpid()}: {text}\n")
+    except Exception:  # noqa: BLE001, S110 - there may be no stderr
+        pass
 
 
 def _call(callback: Callable[[ModuleType], object], module: ModuleType) -> None:
