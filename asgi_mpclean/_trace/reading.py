@@ -16,7 +16,7 @@ END = "."
 MEMORY = "SharedMemory"
 """What shared memory is called."""
 
-_NUMBER = re.compile(r"\.(\d+)\.([0-9a-z]+)$")
+_NUMBER = re.compile(r"\.(\d+)\.(\d+)$")
 _ESCAPED = re.compile(r"\\(.)")
 _CHARACTERS = {"t": "\t", "n": "\n", "r": "\r"}
 
@@ -144,8 +144,8 @@ class Trace:
         for process in reversed(self.processes):
             if name in process.named:
                 return process, process.named[name]
-            if found and process.pid == int(found[1]) and int(found[2], 36) in process.origins:
-                return process, process.origins[int(found[2], 36)]
+            if found and process.pid == int(found[1]) and int(found[2]) in process.origins:
+                return process, process.origins[int(found[2])]
         return None
 
     def statuses(self) -> dict[int, int]:

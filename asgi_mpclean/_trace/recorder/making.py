@@ -1,7 +1,7 @@
 """What is made: semaphores, what they are part of, and shared memory.
 
-A named semaphore carries its origin in its name: "/mp-abcdefgh" becomes "/mp-abcd1.PID.NUMBER", and
-the journal has what the number stands for: kind, line and thread. So the resource tracker,
+A named semaphore carries its origin in its name: "/mp-abcdefgh" becomes "/mp-12345678.PID.NUMBER",
+and the journal has what the number stands for: kind, line and thread. So the resource tracker,
 which names what leaked, names the line as well, and nothing has to be written for each lock: that
 would cost more than the making of a lock may. A composite, such as a queue, has a number of its own
 for all that is made inside it.
@@ -60,7 +60,7 @@ class Origin:
         self.reference: weakref.ref[Any] | None = None
         self.unread = 0
         self.number = journal.new_number()
-        self.suffix = f".{os.getpid()}.{in_base_36(self.number)}"
+        self.suffix = f".{os.getpid()}.{self.number}"
         fields = (int(is_composite), kind, site_number(site), journal.escape(self.thread))
         journal.write("origin", self.number, *fields)
         origins[self.number] = self
@@ -106,18 +106,9 @@ def current_composite() -> Origin | None:
 def origin_of(name: str) -> Origin | None:
     """Return what this process knows of a semaphore with a name."""
     whole, _, number = name.rpartition(".")
-    if not number.isalnum() or not whole.endswith(f".{os.getpid()}"):
+    if not number.isdecimal() or not whole.endswith(f".{os.getpid()}"):
         return None
-    return origins.get(int(number, 36))
-
-
-def in_base_36(number: int) -> str:
-    """Return a number with few digits: on macOS a name has 30 characters at most."""
-    digits = ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
-    return digits
+    return origins.get(int(number))
 
 
 def site_number(site: Site | None) -> int:
@@ -149,8 +140,8 @@ def watch_semaphores(module: ModuleType) -> list[Callable[[], None]]:
     if not names.makes_names(semaphore):
         return [_wrap(semaphore, "__init__", _noting_name)]
     found = semaphore.__dict__["_make_name"]
-    changed = staticmethod(_telling(semaphore._make_name))  # noqa: SLF001 - it is there
-    semaphore._make_name = changed  # noqa: SLF001
+    changed = staticmethod(_name_maker())
+    semaphore._make_name = changed  # noqa: SLF001 - it is there
 
     def undo() -> None:
         if semaphore.__dict__.get("_make_name") is changed:  # Or somebody has changed it since.
@@ -181,13 +172,14 @@ def _wrap(
     return undo
 
 
-def _telling(found: Callable[[], str]) -> Callable[[], str]:
+def _name_maker() -> Callable[[], str]:
+    """Return what makes the names: it does all that is done for each single lock."""
     getframe, here, inside, prefix = names.getframe, _here, sites.inside, names.prefix
-    # What the name begins with is random once; drawing it anew for each takes longer than this all.
-    counter, random = itertools.count(1), found()[-4:]
+    # Counted from a random number: to draw each name anew would take longer than all of this.
+    counter = itertools.count(int.from_bytes(os.urandom(4), "little"))
 
     def make_name() -> str:
-        name = f"{prefix()}-{random}{next(counter)}"
+        name = f"{prefix()}-{next(counter) % 100_000_000:08}"
         try:
             if here.composite is not None:
                 return name + here.composite.suffix
@@ -238,7 +230,7 @@ def _noting_name(found: Callable[..., None]) -> Callable[..., None]:
 def _note_name(name: str, frame: Any) -> None:
     suffix = _here.composite.suffix if _here.composite is not None else _suffix(frame)
     if suffix:
-        journal.write("sem", name, int(suffix.rpartition(".")[2], 36))
+        journal.write("sem", name, suffix.rpartition(".")[2])
 
 
 def _composite(found: Callable[..., None]) -> Callable[..., None]:
