@@ -31,8 +31,15 @@ if sys.platform != "win32":
 else:  # The console gives CTRL-C to all of its processes.
     PASSED_ON = ()
 
-MOMENT = 0.1
-"""Seconds in which a signal to the group reaches the witness as well."""
+MOMENT = 0.001
+"""Seconds in which the kernel has given a signal to the whole group, once it has begun."""
+
+PATIENCE = 5.0
+"""Seconds to wait for the witness, which may be stopped."""
+
+ASKED = b"?"
+ANSWERED = 0
+"""What the witness writes when it is asked: all signals that it got stand before it."""
 
 
 class Relay:
@@ -58,17 +65,24 @@ class Relay:
                 os.kill(self.pid, signum)
 
     def _witness_got(self, signum: int) -> bool:
-        until = time.monotonic() + MOMENT
-        while signum not in self._told:
-            left = until - time.monotonic()
-            if left <= 0 or not select.select([self._heard], [], [], left)[0]:
-                return False
-            told = os.read(self._heard, 64)
-            if not told:  # The witness was killed.
-                return False
-            self._told += told
+        time.sleep(MOMENT)
+        with contextlib.suppress(OSError):  # The witness was killed.
+            os.write(self._life, ASKED)
+            while ANSWERED not in self._told and self._hear():
+                pass
+        if ANSWERED in self._told:
+            self._told.remove(ANSWERED)
+        if signum not in self._told:
+            return False
         self._told.remove(signum)
         return True
+
+    def _hear(self) -> bool:
+        if not select.select([self._heard], [], [], PATIENCE)[0]:
+            return False
+        told = os.read(self._heard, 64)
+        self._told += told
+        return bool(told)
 
     def close(self) -> None:
         """End the witness."""
@@ -90,7 +104,8 @@ def _start_witness(says: int, lives: int, other_end: int) -> int:
         for signum in PASSED_ON:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 signal.signal(signum, lambda *_: None)
-        os.read(lives, 1)  # Until the other end is closed, or gone with its process.
+        while os.read(lives, 1):  # Until the other end is closed, or gone with its process.
+            os.write(says, bytes([ANSWERED]))
     finally:
         os._exit(0)
 
