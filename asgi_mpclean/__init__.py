@@ -42,10 +42,12 @@ if TYPE_CHECKING:
     from ._report import CleanupReport, ResourceReport
     from ._resources.asking import work_off
     from ._resources.kinds import add_kind
+    from ._trace.held import Leak, leaks, trace
     from ._worker.signals import worker_init
 
 __all__ = [
     "CleanupReport",
+    "Leak",
     "MPCleanLifespan",
     "Process",
     "Registry",
@@ -62,9 +64,11 @@ __all__ = [
     "execvp",
     "execvpe",
     "guard_exec",
+    "leaks",
     "mpclean_lifespan",
     "register",
     "restart",
+    "trace",
     "work_off",
     "worker_init",
 ]
@@ -80,6 +84,7 @@ _MODULES = {
     "_report": "CleanupReport ResourceReport",
     "_resources.asking": "work_off",
     "_resources.kinds": "add_kind",
+    "_trace.held": "Leak leaks trace",
     "_worker.signals": "worker_init",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}

@@ -12,7 +12,9 @@ def main() -> int:
     Returns:
         The exit status: 0 clean, 1 not, 2 wrong use.
     """
-    missing = [name for name in ("click", "rich") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("click", "psutil", "rich") if importlib.util.find_spec(name) is None
+    ]
     if missing:
         sys.stderr.write(
             f"asgi-mpclean needs {' and '.join(missing)}: pip install 'asgi-mpclean[cli]'\n"

@@ -15,6 +15,7 @@ from typing_extensions import assert_type
 import asgi_mpclean
 from asgi_mpclean import (
     CleanupReport,
+    Leak,
     MPCleanLifespan,
     Process,
     Registry,
@@ -31,9 +32,11 @@ from asgi_mpclean import (
     execvp,
     execvpe,
     guard_exec,
+    leaks,
     mpclean_lifespan,
     register,
     restart,
+    trace,
     work_off,
     worker_init,
 )
@@ -113,6 +116,20 @@ def programs() -> Callable[..., NoReturn]:
     functions += [execv, execve, execvp, execvpe]
     execv("python")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     return functions[0]
+
+
+def tracing() -> None:
+    """See what the process holds, and which lines made it."""
+    with trace() as nothing:
+        assert_type(nothing, None)
+        found = leaks()
+    assert_type(found, list[Leak])
+    assert_type(found[0].kind, str)
+    assert_type(found[0].site, str | None)
+    assert_type(found[0].names, tuple[str, ...])
+    assert_type(found[0].pid, int | None)
+    assert_type(found[0].to_dict(), dict[str, Any])
+    trace(timeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def nothing_else() -> None:

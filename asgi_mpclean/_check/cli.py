@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from asgi_mpclean._trace.cli import trace
+
 from . import commands, page, screen
 from .errors import CheckError
 from .results import Row, as_json
@@ -70,6 +72,9 @@ class Options:
 @click.version_option(package_name="asgi-mpclean")
 def cli() -> None:
     """See whether an ASGI server that uses multiprocessing exits clean."""
+
+
+cli.add_command(trace)
 
 
 @cli.command(context_settings=CONTEXT, options_metavar="[OPTIONS]")
@@ -139,10 +144,14 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
     options = Options(command, **given)
     _check_usage(options)
     console = screen.console(stderr=options.json)
+    # As at CTRL-C, the servers that were started are ended on the way out.
+    found = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         rows = _run_all(options, console)
     except CheckError as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        signal.signal(signal.SIGTERM, found)
     _show(rows, options, console)
     return 0 if all(row.verdict == "clean" for row in rows) else 1
 
@@ -225,8 +234,6 @@ def run(words: list[str]) -> int:
     if "--" in words:
         place = words.index("--")
         own, command = words[:place], words[place + 1 :]
-    # As at CTRL-C, the servers that were started are ended on the way out.
-    found = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         status = cli.main(own, prog_name="asgi-mpclean", standalone_mode=False, obj=tuple(command))
     except click.ClickException as error:
@@ -234,6 +241,4 @@ def run(words: list[str]) -> int:
         return WRONG_USE
     except click.Abort:
         return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, found)
     return int(status or 0)

@@ -36,6 +36,8 @@ HANDFUL = 100
 # What Python begins the name of a semaphore with, unless it is told otherwise, and how it ends.
 DEFAULT_PREFIX = "/mp"
 RANDOM = r"[a-z0-9_]{8}"
+# What `asgi-mpclean trace` adds to it: the pid and the number of the line that made it.
+ORIGIN = r"(?:\.\d+\.\d+)?"
 
 
 class _Inheritance(PerProcess):
@@ -164,9 +166,8 @@ def is_pythons_name(name: str) -> bool:
     if Feature.SEMAPHORE_NAMES in AVAILABLE:
         process: Any = multiprocessing.current_process()
         prefix = process._config.get("semprefix", DEFAULT_PREFIX)
-    return (
-        name.startswith(f"{prefix}-") and re.fullmatch(RANDOM, name[len(prefix) + 1 :]) is not None
-    )
+    own = name[len(prefix) + 1 :] if name.startswith(f"{prefix}-") else ""
+    return re.fullmatch(RANDOM + ORIGIN, own) is not None
 
 
 def unlink_semaphores(names: Sequence[str], *, known: bool = True) -> int:
