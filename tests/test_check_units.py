@@ -168,7 +168,7 @@ def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_is_gone_has_used_no_time() -> None:
-    assert processes.cpu_ticks([-1]) == 0
+    assert processes.cpu_seconds([-1]) == 0
 
 
 def test_without_root_there_is_no_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,8 @@ def findings(result: Result, without: Result | None = None) -> list[Finding]:
     Args:
         result: The run.
         without: The same run with the library switched off, if there was one: the tracebacks that
-            a server prints then are its own.
+            a server prints then are its own. Those of workers are not, as the library can spare
+            them.
 
     Returns:
         What is not clean; empty if all is.
@@ -71,7 +72,7 @@ def _left_behind(result: Result) -> Iterator[Finding]:
 def _printed(result: Result, without: Result | None) -> Iterator[Finding]:
     outcome = result.outcome
     if without is not None:
-        own = without.outcome.tracebacks
+        own = without.outcome.tracebacks - without.outcome.tracebacks_of_children
     elif result.run.stop.forced:
         own = outcome.tracebacks - outcome.tracebacks_of_children
     else:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import CheckError, ServerError
 from .net import ask
-from .processes import cpu_ticks
+from .processes import cpu_seconds
 from .server import Server, eventually
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ WITHOUT_IT = 3.0
 
 SETTLED = 0.25
 """Seconds in which a server that has started, and has nothing to do, uses hardly any CPU."""
+
+LITTLE = 0.015
+"""Seconds of processor time that still are hardly any; the system counts in hundredths."""
 
 SETTLING = 5.0
 """Seconds that a server is given for that; one with busy workers never comes to rest."""
@@ -197,12 +200,12 @@ def _why_not_served(server: Server, run: Run) -> str:
 
 def _settle(server: Server) -> None:
     """Wait until its processes have nothing more to do: all of them have started, not only one."""
-    ticks = -1
+    used = -1.0
 
     def is_at_rest() -> bool:
-        nonlocal ticks
-        before, ticks = ticks, cpu_ticks(server.pids())
-        return 0 <= ticks - before <= 1 and before >= 0
+        nonlocal used
+        before, used = used, cpu_seconds(server.pids())
+        return before >= 0 and 0 <= used - before <= LITTLE
 
     eventually(is_at_rest, SETTLING, every=SETTLED)
 

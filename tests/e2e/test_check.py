@@ -234,7 +234,7 @@ def test_switched_off_the_library_does_nothing(folder: Path) -> None:
     assert (without["leaked"], without["delivered"]) == ({"semaphore": 3}, 0)
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "psutil", "rich"])
 def test_without_the_extra_it_says_how_to_install_it(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['check', 'x:app']\n"
     code += "from asgi_mpclean.__main__ import main; sys.exit(main())"
