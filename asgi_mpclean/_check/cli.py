@@ -13,7 +13,7 @@ import click
 
 from asgi_mpclean._trace.cli import trace
 
-from . import commands, page, screen
+from . import commands, launch, page, screen
 from .errors import CheckError
 from .results import Row, as_json
 from .run import Run, perform
@@ -154,6 +154,23 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
         signal.signal(signal.SIGTERM, found)
     _show(rows, options, console)
     return 0 if all(row.verdict == "clean" for row in rows) else 1
+
+
+@cli.command("run", context_settings=CONTEXT, options_metavar="")
+@click.argument("command", metavar="-- COMMAND...", nargs=-1)
+@click.pass_obj
+def run_command(given: tuple[str, ...], /, command: tuple[str, ...]) -> int:
+    """Run a command whose Python processes end clean, with no change to the program.
+
+    A signal that kills cleans up first, and so do an exec and the exit of a server; workers that
+    CTRL-C ends print no traceback. Output and exit status are the command's own.
+
+    The exit status is 127 if there is no such command, 126 if it cannot be started.
+    """
+    if command or not given:
+        message = "give a command line after --"
+        raise click.UsageError(message)
+    return launch.start(given)
 
 
 def _check_usage(options: Options) -> None:

@@ -90,7 +90,7 @@ def _is_in_session(pid: int, session: int) -> bool:
 
 def _has(process: psutil.Process, variable: str, value: str) -> bool:
     # A run inside of another begins with the mark of that.
-    return process.environ().get(variable, "").startswith(value)
+    return str(process.environ().get(variable, "")).startswith(value)
 
 
 def mapped_inodes(pids: Iterable[int]) -> set[int]:
@@ -119,7 +119,7 @@ def watched_inodes(pids: Iterable[int]) -> set[int]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """Return the processor time that the processes have used."""
-    return sum(used.user + used.system for used in _of_each(pids, psutil.Process.cpu_times))
+    return sum(float(used.user + used.system) for used in _of_each(pids, psutil.Process.cpu_times))
 
 
 def listening_ports(pids: Iterable[int]) -> list[int]:
