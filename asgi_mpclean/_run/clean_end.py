@@ -173,7 +173,7 @@ def _print_no_interrupt(found: Callable[..., object]) -> Callable[..., object]:
     return excepthook
 
 
-def _watch_default(function: Callable[..., Any]) -> Callable[..., Any]:
+def _watch_handlers(function: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap `signal.signal`: a default that is put back kills, and is guarded again.
 
     uvicorn puts it back at its end, and raises the signal that it was told to stop by.
@@ -182,9 +182,8 @@ def _watch_default(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(signalnum: int, handler: Any) -> Any:
         found = function(signalnum, handler)
-        is_default = isinstance(handler, int) and handler == signal.SIG_DFL
-        if is_default and _Process.pid == os.getpid() and not _is_called_by_library():
-            _Process.library.guard_again()
+        if _Process.pid == os.getpid() and not _is_called_by_library():
+            _Process.library.handler_was_set(handler)
         return found
 
     return wrapped
@@ -201,6 +200,6 @@ if not is_resource_tracker():
     for _name in PROCESSES:
         when_imported(_name, _change_processes)
     when_imported("multiprocessing.shared_memory", _change_memory)
-    signal.signal = _watch_default(signal.signal)
+    signal.signal = _watch_handlers(signal.signal)
     if "--multiprocessing-fork" in sys.argv:
         sys.excepthook = _print_no_interrupt(sys.excepthook)
