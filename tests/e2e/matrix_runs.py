@@ -50,6 +50,8 @@ class Left:
         lost: Items put, but neither delivered nor worked off; and of jobs, those of which nobody
             was told that they will not be done.
         dropped: How many of those the library's reports count as dropped.
+        cancelled: How many jobs the library's reports count as cancelled that nobody else was told
+            of.
         in_hand: How many of them a worker had begun.
         doubled: Items delivered more than once.
         tracebacks: How many were printed.
@@ -67,6 +69,7 @@ class Left:
     memory: int = 0
     lost: int = 0
     dropped: int = 0
+    cancelled: int = 0
     in_hand: int = 0
     doubled: int = 0
     tracebacks: int = 0
@@ -161,6 +164,7 @@ def _count(result: Result, lines: list[dict[str, Any]]) -> Left:
         memory=outcome.leaked.get("shared_memory", 0),
         lost=lost,
         dropped=result.total("dropped"),
+        cancelled=max(0, result.total("cancelled") - kinds["failed"]),
         in_hand=min(lost, kinds["begun"] - kinds["taken"]),
         doubled=len(delivered) - len(set(delivered)),
         tracebacks=outcome.tracebacks,
@@ -205,7 +209,7 @@ def _faults(cell: Cell, left: Left, without: Left | None, *, run: bool) -> Itera
     registered = SHAPES[cell.shape].registered and not run
     counts = {
         **left.counts(),
-        "lost item": left.lost - left.dropped - in_hand,
+        "lost item": left.lost - left.dropped - in_hand - (left.cancelled if run else 0),
         "dropped item": left.dropped if registered else 0,
         "traceback": left.tracebacks - _own_tracebacks(cell, left, run=run),
     }
