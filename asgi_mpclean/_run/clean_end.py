@@ -47,6 +47,14 @@ SERVERS = (
     "gunicorn.arbiter",
     "daphne.server",
 )
+# What a server calls to shut an app down: module, class and method.
+SHUTDOWNS = (
+    ("uvicorn.lifespan.on", "LifespanOn", "shutdown"),
+    ("hypercorn.asyncio.lifespan", "Lifespan", "wait_for_shutdown"),
+    ("hypercorn.trio.lifespan", "Lifespan", "wait_for_shutdown"),
+    ("granian.asgi", "LifespanProtocol", "shutdown"),
+    ("gunicorn.asgi.lifespan", "LifespanManager", "shutdown"),
+)
 
 
 class _Process:
@@ -182,11 +190,34 @@ def _watch_handlers(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def wrapped(signalnum: int, handler: Any) -> Any:
         found = function(signalnum, handler)
-        if _Process.pid == os.getpid() and not _is_called_by_library():
-            _Process.library.handler_was_set(handler)
+        is_default = isinstance(handler, int) and handler == signal.SIG_DFL
+        if is_default and _Process.pid == os.getpid() and not _is_called_by_library():
+            _Process.library.guard_again()
         return found
 
     return wrapped
+
+
+def _hear_shutdown(name: str, method: str, module: ModuleType) -> None:
+    """Have what the app lets go of at its shutdown kept until the exit.
+
+    Args:
+        name: The class whose method a server calls.
+        method: Its name.
+        module: Where that is.
+    """
+    cls: Any = getattr(module, name, None)
+    function = getattr(cls, method, None)
+    if function is None:  # Another version of the server.
+        return
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **named: Any) -> Any:
+        if _Process.pid == os.getpid():
+            _Process.library.keep_until_exit()
+        return function(*args, **named)
+
+    setattr(cls, method, wrapped)
 
 
 def _is_called_by_library() -> bool:
@@ -200,6 +231,8 @@ if not is_resource_tracker():
     for _name in PROCESSES:
         when_imported(_name, _change_processes)
     when_imported("multiprocessing.shared_memory", _change_memory)
+    for _name, _class, _method in SHUTDOWNS:
+        when_imported(_name, functools.partial(_hear_shutdown, _class, _method))
     signal.signal = _watch_handlers(signal.signal)
     if "--multiprocessing-fork" in sys.argv:
         sys.excepthook = _print_no_interrupt(sys.excepthook)

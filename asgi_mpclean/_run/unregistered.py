@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import TYPE_CHECKING
 
-from asgi_mpclean._cpython.fork import PerProcess
-from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._exec.exec import guard_exec
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.discovery import find_unregistered
 from asgi_mpclean._shutdown.signals import guard
-from asgi_mpclean._shutdown.signals.watch import Watch
 from asgi_mpclean._shutdown.state import STATE, Policy
 from asgi_mpclean._shutdown.triggers import clean_at_exit, clean_at_signal
 
@@ -47,32 +43,6 @@ class _AsServing(Policy):
     discover_at_exit = serving
 
 
-class _Stops(PerProcess):
-    """Hears that a server is told to stop, and keeps what the app lets go of while it shuts down.
-
-    Without a reference the items of a queue can be neither read nor counted any more, and nobody
-    knows the name of a block of shared memory.
-    """
-
-    def reset(self, *, forked: bool) -> None:  # noqa: ARG002 - the same in both
-        """Have heard nothing."""
-        self._watch: Watch | None = None
-
-    def listen(self) -> None:
-        """Be over the handlers that are there now."""
-        if self._watch is None:
-            self._watch = Watch(clean_at_signal)
-            self._watch.when_noted = _keep
-        self._watch.chain(guard.STOPS)
-
-
-_stops = _Stops()
-
-
-def _keep(_signum: int) -> None:
-    STATE.kept[:] = find_unregistered()
-
-
 def begin(is_serving: Callable[[], bool]) -> None:
     """Have this process end clean, which makes something and registers nothing.
 
@@ -88,8 +58,6 @@ def begin(is_serving: Callable[[], bool]) -> None:
     clean_at_exit()
     guard_exec()
     guard.guard(clean_at_signal)
-    if is_serving():
-        _stops.listen()
 
 
 def guard_if_needed() -> None:
@@ -98,16 +66,17 @@ def guard_if_needed() -> None:
         guard.guard(clean_at_signal)
 
 
-def handler_was_set(handler: object) -> None:
-    """Guard a default that was put back, and be over the handler of a server.
-
-    Args:
-        handler: What the program has set. The one of asyncio's runner, a `partial`, is left alone,
-            as the runner looks for it at its end.
-    """
-    if state.DISABLED or not in_main_thread():
-        return
-    if isinstance(handler, int):
+def guard_again() -> None:
+    """Guard also those whose default has been put back since."""
+    if not state.DISABLED:
         guard.guard_again(clean_at_signal)
-    elif STATE.policy.serving and not isinstance(handler, functools.partial):
-        _stops.listen()
+
+
+def keep_until_exit() -> None:
+    """Keep what the app will let go of when a server shuts it down.
+
+    Without a reference the items of a queue can be neither read nor counted any more, and nobody
+    knows the name of a block of shared memory.
+    """
+    if not state.DISABLED:
+        STATE.kept[:] = find_unregistered()
