@@ -143,7 +143,18 @@ def _change_semaphores(module: Any) -> None:
 
 
 def _change_memory(module: Any) -> None:
-    module.SharedMemory.__init__ = _watch_making(module.SharedMemory.__init__)
+    make = _watch_making(module.SharedMemory.__init__)
+
+    @functools.wraps(make)
+    def wrapped(self: Any, *args: Any, **named: Any) -> None:
+        make(self, *args, **named)
+        try:
+            if _Process.pid == os.getpid():
+                _Process.library.register_memory(self)
+        except Exception as error:  # noqa: BLE001 - the program goes on without it
+            complain(f"{self!r} will be left to Python: {error!r}")
+
+    module.SharedMemory.__init__ = wrapped
 
 
 def _change_processes(module: Any) -> None:

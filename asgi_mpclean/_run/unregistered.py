@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._cpython.memory import is_tracked, made_shared_memory
 from asgi_mpclean._exec.exec import guard_exec
+from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state
 from asgi_mpclean._shutdown.discovery import find_unregistered
 from asgi_mpclean._shutdown.signals import guard
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger("asgi_mpclean")
+
+_memory = Registry()
 
 
 class _AsServing(Policy):
@@ -72,11 +76,23 @@ def guard_again() -> None:
         guard.guard_again(clean_at_signal)
 
 
+def register_memory(block: Any) -> None:
+    """Have a block of shared memory unlinked when the process ends.
+
+    It is the one thing that Python keeps no list of. At an exit Python itself would unlink it, and
+    warn; one that is not tracked is meant to stay.
+
+    Args:
+        block: What was just made, or attached to.
+    """
+    if not _memory.is_shutting_down and made_shared_memory(block) and is_tracked(block):
+        _memory.register(block)
+
+
 def keep_until_exit() -> None:
     """Keep what the app will let go of when a server shuts it down.
 
-    Without a reference the items of a queue can be neither read nor counted any more, and nobody
-    knows the name of a block of shared memory.
+    Without a reference the items of a queue can be neither read nor counted any more.
     """
     if not state.DISABLED:
         STATE.kept[:] = find_unregistered()
