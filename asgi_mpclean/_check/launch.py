@@ -38,6 +38,9 @@ def start(command: Sequence[str]) -> int:
         The exit status, where this process is still there: that of a shell if the command cannot
         be started, or the command's own on Windows.
     """
+    if not command[0]:
+        _say("'': command not found")
+        return NOT_FOUND
     if flag := shut_out_by(command):
         _say(f"{flag} keeps asgi-mpclean out of this Python, so that all is as without")
     env = environment(os.environ, [str(HOOK)])
