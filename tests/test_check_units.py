@@ -81,6 +81,29 @@ def test_a_clean_up_that_took_too_long_is_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("without", "found"),
+    [
+        (None, ["2 tracebacks"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 2}, ["2 tracebacks"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 1}, ["1 traceback"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 0}, []),
+    ],
+    ids=["not compared", "all of workers", "one the server's", "all the server's"],
+)
+def test_only_the_servers_own_tracebacks_are_not_charged(
+    without: dict[str, int] | None, found: list[str]
+) -> None:
+    """Those of workers, which are there without the library as well, could be spared."""
+    printed = outcome.Outcome(0, 0.1, "Process Process-1:\n" * 2, tracebacks=2)
+    stop = types.SimpleNamespace(forced=False)
+    result: Any = types.SimpleNamespace(outcome=printed, run=types.SimpleNamespace(stop=stop))
+    other: Any = without and types.SimpleNamespace(outcome=types.SimpleNamespace(**without))
+    told = list(findings._printed(result, other))
+    assert [finding.fault for finding in told] == found
+    assert all("worker_init" in finding.advice for finding in told)
+
+
+@pytest.mark.parametrize(
     ("entry", "found"),
     [
         ({}, []),

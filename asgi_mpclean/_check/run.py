@@ -125,7 +125,7 @@ def perform(run: Run, progress: Progress = lambda _step: None) -> Result:
         _file_to_change(run)
     with tempfile.TemporaryDirectory(prefix="mpclean-") as folder:
         trace = Path(folder, "trace")
-        env = {**run.env, "ASGI_MPCLEAN_TRACE": str(trace)}
+        env = {**run.env, "ASGI_MPCLEAN_JOURNAL": str(trace)}
         with Server(
             *run.target.command, cwd=run.target.cwd, env=env, library=run.library, port=run.port
         ) as server:

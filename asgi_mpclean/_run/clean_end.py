@@ -164,14 +164,19 @@ def _change_processes(module: Any) -> None:
 
 
 def _without_traceback(bootstrap: Callable[..., int]) -> Callable[..., int]:
-    """Have a worker that CTRL-C ends print nothing; its exit code stays what it is."""
+    """Have a worker that CTRL-C ends print nothing; its exit code stays what it is.
+
+    One that comes before its code has begun waits until then.
+    """
 
     @functools.wraps(bootstrap)
     def wrapped(self: Any, *args: Any, **named: Any) -> int:
-        run = self.run
+        run, mask = self.run, _block_interrupt()
 
         def run_quietly() -> None:
             try:
+                if mask is not None:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 run()
             except KeyboardInterrupt:
                 raise SystemExit(1) from None
@@ -180,6 +185,13 @@ def _without_traceback(bootstrap: Callable[..., int]) -> Callable[..., int]:
         return bootstrap(self, *args, **named)
 
     return wrapped
+
+
+def _block_interrupt() -> set[Any] | None:
+    """Block CTRL-C; returns what was blocked before, None where that cannot be done."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return None
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}))
 
 
 def _print_no_interrupt(found: Callable[..., object]) -> Callable[..., object]:

@@ -46,6 +46,14 @@ WRAPPED = "app = MPCleanLifespan(app, timeout=2)\n"
 APPS = {
     "clean": ANSWER + "queue = register(spawn.Queue(), name='jobs', on_item=print)\n" + WRAPPED,
     "leaks": ANSWER + QUEUE,
+    "unregistered": ANSWER
+    + """
+class Shop:
+    def __init__(self):
+        self.jobs = spawn.Queue()
+shop = Shop()
+"""
+    + WRAPPED,
     "drops": ANSWER + "queue = register(spawn.Queue(), name='jobs')\n" + WRAPPED,
     "fails": ANSWER + "queue = register(spawn.Queue(), name='jobs', on_item=len)\n" + WRAPPED,
     "blocks": ANSWER
@@ -119,6 +127,7 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         # CTRL-C goes to the group, and is a second signal for granian's worker: README, limits.
         ("clean:app --server granian --server daphne --signal term", 0, ["granian", "daphne"]),
         ("grumbles:app --signal int", 0, ["uvicorn, CTRL-C"]),
+        ("unregistered:app --signal term", 0, ["Queue unregistered.shop.jobs"]),
         ("leaks:app --signal term", 1, ["3 semaphores leaked", "Wrap the app"]),
         ("orphan:app --signal term", 1, ["orphan: ", "done nothing in this app"]),
         ("drops:app --signal int --request GET /put", 1, ["7 items dropped: jobs", "on_item"]),

@@ -38,7 +38,7 @@ PROLOGUE = """
 import concurrent.futures, multiprocessing, os, signal, sys, time
 from multiprocessing import shared_memory
 ctx = multiprocessing.get_context(sys.argv[1])
-def say(*words): print("said:", *words, flush=True)
+def say(*words): os.write(1, " ".join(["said:", *map(str, words), "\\n"]).encode())
 def wait():
     print("ready", flush=True)
     until = time.monotonic() + 30
@@ -95,12 +95,17 @@ PROGRAMS = {
     ),
     "a worker, CTRL-C": Case(
         """
+        def work():
+            try:
+                wait()
+            finally:
+                say("the worker ends")
         ---
-        jobs = ctx.Queue()
-        worker = ctx.Process(target=jobs.get)
+        queue = ctx.Queue()
+        worker = ctx.Process(target=work)
         worker.start()
         try:
-            wait()
+            time.sleep(30)
         except KeyboardInterrupt:
             worker.join()
             say("worker", worker.exitcode)

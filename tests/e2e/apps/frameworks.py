@@ -142,7 +142,7 @@ def asgi(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     """Return a wrapped function, the smallest ASGI app, which knows no lifespan."""
     work = AtFirstRequest(lifespan)
 
-    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - daphne passes it by name
         if scope["type"] != "http":
             message = f"unknown scope {scope['type']}"
             raise NotImplementedError(message)
