@@ -64,6 +64,7 @@ class Options:
     start_timeout: float
     repeat: int
     compare: bool
+    trace: bool
     json: bool
     html: Path | None
 
@@ -125,6 +126,7 @@ cli.add_command(trace)
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Run each so often.")
 @click.option("--compare", is_flag=True, help="Run each without asgi_mpclean as well.")
+@click.option("--trace", is_flag=True, help="Name the line that made what is left.")
 @click.option("--json", is_flag=True, help="Print JSON instead of the table.")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to FILE as well."
@@ -212,6 +214,7 @@ def _runs(options: Options) -> Iterator[Run]:
                     timeout=options.timeout,
                     start_timeout=options.start_timeout,
                     port=options.port,
+                    trace=options.trace,
                 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import re
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 STEPS = 5
 # So many holders are followed of each step; more are a container of something else.
 HOLDERS = 50
+# The recorder, in processes that `asgi-mpclean trace` or `asgi-mpclean check --trace` started.
+RECORDER = "_asgi_mpclean_recorder.making"
+# Where packages are installed.
+INSTALLED = r"[/\\\\](?:site|dist)-packages[/\\\\]"
 # The names of these are nobody's.
 OWN = ("asgi_mpclean", "multiprocessing", "concurrent", "_pytest")
 
@@ -32,6 +38,26 @@ def global_names(resources: Iterable[object]) -> dict[int, str]:
             for key, value in list(variables.items()):
                 if id(value) in wanted:
                     names.setdefault(id(value), f"{name}.{key}")
+    return names
+
+
+def traced_names(resources: Iterable[object]) -> dict[int, str]:
+    """Return where `resources` were made, by the `id`: `at main.py:15`.
+
+    It is known where the recorder of `asgi-mpclean trace` works in this process.
+    """
+    making: Any = sys.modules.get(RECORDER)
+    wanted = {id(resource) for resource in resources}
+    names: dict[int, str] = {}
+    if making is None:
+        return names
+    for made in [*making.composites.copy().values(), *making.blocks.copy().values()]:
+        place = id(made.reference())
+        if place in wanted and made.site is not None:
+            file, line, _function = made.site
+            # A package's own file with its folders, as many have an `__init__.py`.
+            name = re.split(INSTALLED, file)[-1] if re.search(INSTALLED, file) else None
+            names[place] = f"at {name or os.path.basename(file)}:{line}"
     return names
 
 

@@ -16,7 +16,7 @@ from asgi_mpclean._resources.base import Entry, was_cleaned
 from asgi_mpclean._resources.executor import EXECUTOR
 from asgi_mpclean._resources.kinds import kind_of
 from asgi_mpclean._resources.manager import ManagerCloser
-from asgi_mpclean._resources.names import global_names, holder_names
+from asgi_mpclean._resources.names import global_names, holder_names, traced_names
 from asgi_mpclean._resources.queue import QUEUE
 from asgi_mpclean._resources.relatives import RelativeCloser
 from asgi_mpclean._resources.worker import PROCESS
@@ -116,7 +116,8 @@ def name_unregistered(closers: Closers) -> None:
         found: list[tuple[Any, ResourceReport]] = [(q.queue, q.report) for q in closers.queues]
         found += [(other.resource, other.report) for other in closers.others]
         found = [(resource, report) for resource, report in found if not report.registered]
-        names = holder_names(resource for resource, _ in found)
+        things = [resource for resource, _ in found]
+        names = holder_names(things) | traced_names(things)
         for resource, report in found:
             report.name = names.get(id(resource), report.name)
         return

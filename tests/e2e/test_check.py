@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+long = pytest.mark.skipif("MPC_LONG" not in os.environ, reason="--long")
+
 UVICORN = "-- {python} -m uvicorn clean:app --port {{port}}"
 ANSWER = """
 import multiprocessing, os, signal, time
@@ -42,6 +45,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 """
 QUEUE = "queue = spawn.Queue()\n"
+LAST = (ANSWER + QUEUE).count("\n")
 WRAPPED = "app = MPCleanLifespan(app, timeout=2)\n"
 APPS = {
     "clean": ANSWER + "queue = register(spawn.Queue(), name='jobs', on_item=print)\n" + WRAPPED,
@@ -52,6 +56,13 @@ class Shop:
     def __init__(self):
         self.jobs = spawn.Queue()
 shop = Shop()
+"""
+    + WRAPPED,
+    "hidden": ANSWER
+    + """
+def make():
+    return spawn.Queue()
+queue = make()
 """
     + WRAPPED,
     "drops": ANSWER + "queue = register(spawn.Queue(), name='jobs')\n" + WRAPPED,
@@ -129,6 +140,13 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         ("grumbles:app --signal int", 0, ["uvicorn, CTRL-C"]),
         ("unregistered:app --signal term", 0, ["Queue unregistered.shop.jobs"]),
         ("leaks:app --signal term", 1, ["3 semaphores leaked", "Wrap the app"]),
+        ("leaks:app --signal term --trace", 1, [f"3 semaphores leaked: Queue at leaks.py:{LAST}"]),
+        pytest.param(
+            "hidden:app --signal term --trace --request GET /put",
+            1,
+            [f"7 items dropped: Queue at hidden.py:{LAST + 2}"],
+            marks=long,
+        ),
         ("orphan:app --signal term", 1, ["orphan: ", "done nothing in this app"]),
         ("drops:app --signal int --request GET /put", 1, ["7 items dropped: jobs", "on_item"]),
         ("fails:app --signal int --request GET /put", 1, ["7 items failed: jobs", "has no len()"]),
