@@ -47,6 +47,7 @@ SERVERS = (
     "gunicorn.arbiter",
     "daphne.server",
 )
+SERVER_PACKAGES = {name.partition(".")[0] for name in SERVERS}
 # What a server calls to shut an app down: module, class and method.
 SHUTDOWNS = (
     ("uvicorn.lifespan.on", "LifespanOn", "shutdown"),
@@ -64,16 +65,30 @@ class _Process:
         pid: That of the process which has the library at work. A child by fork has another one.
         library: `asgi_mpclean._run.unregistered`; None as long as nobody needs it.
         failed: It could not be loaded.
+        server: The pid of the process that has loaded an ASGI server to serve.
     """
 
     pid = 0
     library: Any = None
     failed = False
+    server = 0
 
 
 def is_serving() -> bool:
-    """Tell whether an ASGI server serves in this process, or looks after those that do."""
-    return any(name in sys.modules for name in SERVERS)
+    """Tell whether an ASGI server serves in this process, or looks after those that do.
+
+    A worker of the app, by fork, has the modules of the server as well.
+    """
+    return _Process.server == os.getpid() or (_Process.server != 0 and not _is_worker())
+
+
+def _is_worker() -> bool:
+    """Tell whether multiprocessing has started this process."""
+    return sys.modules["multiprocessing.process"].parent_process() is not None
+
+
+def _note_server(_module: ModuleType) -> None:
+    _Process.server = os.getpid()
 
 
 def _is_left_alone() -> bool:
@@ -81,9 +96,8 @@ def _is_left_alone() -> bool:
 
     A handler in Python would keep a worker from dying of SIGTERM at once.
     """
-    process = sys.modules["multiprocessing.process"]
-    is_worker = process.parent_process() is not None or FORK_SERVER in " ".join(sys.orig_argv[1:])
-    return is_worker and not is_serving()
+    is_fork_server = FORK_SERVER in " ".join(sys.orig_argv[1:])
+    return (_is_worker() or is_fork_server) and not is_serving()
 
 
 def is_to_be_made() -> None:
@@ -172,6 +186,9 @@ def _without_traceback(bootstrap: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(bootstrap)
     def wrapped(self: Any, *args: Any, **named: Any) -> int:
         run, mask = self.run, _block_interrupt()
+        target = str(getattr(getattr(self, "_target", None), "__module__", ""))
+        if target.partition(".")[0] in SERVER_PACKAGES:
+            _Process.server = os.getpid()  # granian starts its workers by fork.
 
         def run_quietly() -> None:
             try:
@@ -254,6 +271,8 @@ if not is_resource_tracker():
     for _name in PROCESSES:
         when_imported(_name, _change_processes)
     when_imported("multiprocessing.shared_memory", _change_memory)
+    for _name in SERVERS:
+        when_imported(_name, _note_server)
     for _name, _class, _method in SHUTDOWNS:
         when_imported(_name, functools.partial(_hear_shutdown, _class, _method))
     signal.signal = _watch_handlers(signal.signal)

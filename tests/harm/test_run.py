@@ -95,17 +95,16 @@ PROGRAMS = {
     ),
     "a worker, CTRL-C": Case(
         """
-        def work():
-            try:
-                wait()
-            finally:
-                say("the worker ends")
-        ---
-        queue = ctx.Queue()
-        worker = ctx.Process(target=work)
-        worker.start()
-        try:
+        def work(begun):
+            begun.set()
             time.sleep(30)
+        ---
+        begun = ctx.Event()
+        worker = ctx.Process(target=work, args=(begun,))
+        worker.start()
+        begun.wait()
+        try:
+            wait()
         except KeyboardInterrupt:
             worker.join()
             say("worker", worker.exitcode)
@@ -186,17 +185,20 @@ PROGRAMS = {
     ),
     "a worker that ends for CTRL-C in its own way": Case(
         """
-        def work():
+        def work(begun):
             try:
-                wait()
+                begun.set()
+                time.sleep(30)
             except KeyboardInterrupt:
                 say("the worker writes its file")
                 sys.exit(3)
         ---
-        worker = ctx.Process(target=work)
+        begun = ctx.Event()
+        worker = ctx.Process(target=work, args=(begun,))
         worker.start()
+        begun.wait()
         try:
-            time.sleep(30)
+            wait()
         except KeyboardInterrupt:
             worker.join()
             say("worker", worker.exitcode)
@@ -206,15 +208,17 @@ PROGRAMS = {
     ),
     "a worker that CTRL-C is not for": Case(
         """
-        def work():
+        def work(begun):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            print("ready", flush=True)
+            begun.set()
             time.sleep(1)
             say("worked")
         ---
-        ctx.Process(target=work).start()
+        begun = ctx.Event()
+        ctx.Process(target=work, args=(begun,)).start()
+        begun.wait()
         try:
-            time.sleep(30)
+            wait()
         except KeyboardInterrupt:
             say("main is over")
         """,
@@ -295,6 +299,31 @@ LEAKING = [name for name, case in PROGRAMS.items() if case.stops and case.leaks]
 def test_without_the_command_it_does_not_end_clean(name: str, tmp_path: Path) -> None:
     outcome = run(PROGRAMS[name], tmp_path, BARE, "spawn", by_run=False)
     assert outcome.faults
+
+
+# A worker by fork, of an app that a server serves, is no server.
+A_WORKER_OF_AN_APP = """
+import multiprocessing, sys
+import uvicorn.lifespan.on
+ctx = multiprocessing.get_context("fork")
+def work():
+    lock = multiprocessing.get_context("spawn").Lock()
+    hook = sys.modules["_asgi_mpclean_clean_end"]
+    print("library at work:", hook._Process.pid == hook.os.getpid())
+lock = multiprocessing.get_context("spawn").Lock()
+worker = ctx.Process(target=work)
+worker.start()
+worker.join()
+work()
+"""
+
+
+def test_a_worker_by_fork_of_a_server_is_left_alone() -> None:
+    command = [sys.executable, "-u", "-W", "ignore::DeprecationWarning", "-c", A_WORKER_OF_AN_APP]
+    with Server(*RUN, *command) as server:
+        outcome = server.finish()
+    assert outcome.output.splitlines() == ["library at work: False", "library at work: True"]
+    assert outcome.faults == []
 
 
 @pytest.mark.parametrize(
