@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asgi_mpclean
-from asgi_mpclean._check import cli, commands, findings, outcome, output, processes, run, shm
+from asgi_mpclean._check import (
+    cli,
+    commands,
+    findings,
+    outcome,
+    output,
+    processes,
+    run,
+    server,
+    shm,
+)
 from asgi_mpclean._check.errors import CheckError, ServerError
 from asgi_mpclean._check.outcome import TRACEBACK
 from asgi_mpclean._check.server import Server, eventually
@@ -68,9 +78,28 @@ def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> N
 def test_other_systems_are_told_that_they_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "win32")
     assert cli.run(["check", "app:app"]) == 2
-    assert "which only Linux has" in " ".join(capsys.readouterr().err.split())
+    assert "which Windows does not have" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_shared_memory_to_look_at_it_counts_by_the_tracker_and_the_trace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on macOS, which has no /proc either."""
+    monkeypatch.setattr(shm, "SHM", tmp_path / "none")
+    monkeypatch.setattr(processes, "PROC", tmp_path / "none")
+    monkeypatch.setattr(server, "can_unshare", lambda: False)
+    code = "import http.server, multiprocessing, sys\n"
+    code += "queue = multiprocessing.get_context('spawn').Queue()\n"
+    code += "port = int(sys.argv[1])\n"
+    code += "handler = http.server.BaseHTTPRequestHandler\n"
+    code += "http.server.HTTPServer(('127.0.0.1', port), handler).serve_forever()\n"
+    (tmp_path / "serve.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    words = ["--", sys.executable, "serve.py", "{port}"]
+    assert cli.run(["check", "--signal", "term", *words]) == 1
+    assert "3 semaphores leaked: Queue at serve.py:2" in capsys.readouterr().out
 
 
 def test_a_clean_up_that_took_too_long_is_found() -> None:

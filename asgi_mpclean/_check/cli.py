@@ -13,7 +13,7 @@ import click
 
 from asgi_mpclean._trace.cli import trace
 
-from . import commands, launch, page, screen
+from . import commands, launch, page, screen, shm
 from .errors import CheckError
 from .results import Row, as_json
 from .run import Run, perform
@@ -140,10 +140,11 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
 
     The exit status is 0 if every run was clean, 1 if one was not, 2 if nothing could be checked.
     """
-    if sys.platform != "linux":
-        message = "check counts by /proc and /dev/shm, which only Linux has"
+    if sys.platform == "win32":
+        message = "check stops servers by signals to process groups, which Windows does not have"
         raise click.UsageError(message)
-    options = Options(command, **given)
+    # Elsewhere than on Linux nothing but the trace knows what is there.
+    options = Options(command, **{**given, "trace": given["trace"] or not shm.is_shown()})
     _check_usage(options)
     console = screen.console(stderr=options.json)
     # As at CTRL-C, the servers that were started are ended on the way out.
