@@ -337,26 +337,28 @@ def test_a_worker_by_fork_of_a_server_is_left_alone() -> None:
         ([""], 127, "asgi-mpclean: '': command not found\n"),
         (["sh", "-c", "echo out; exit 7"], 7, "out\n"),
         (["sh", "-c", "kill -TERM $$"], -15, ""),
-        ([BARE, "-c", "raise SystemExit(3)"], 3, ""),
-        ([BARE, "-c", "import os; os._exit(4)"], 4, ""),
-        ([BARE, "-Ic", "print(1)"], 0, "asgi-mpclean: -I keeps asgi-mpclean out"),
-        ([BARE, "-W", "error", "-E", "-c", ""], 0, "asgi-mpclean: -E keeps asgi-mpclean out"),
-        ([BARE, "-S", "-c", ""], 0, "asgi-mpclean: -S keeps asgi-mpclean out"),
+        (["{python}", "-c", "raise SystemExit(3)"], 3, ""),
+        (["{python}", "-c", "import os; os._exit(4)"], 4, ""),
+        (["{python}", "-Ic", "print(1)"], 0, "asgi-mpclean: -I keeps asgi-mpclean out"),
+        (["{python}", "-W", "error", "-E", "-c", ""], 0, "asgi-mpclean: -E keeps asgi-mpclean out"),
+        (["{python}", "-S", "-c", ""], 0, "asgi-mpclean: -S keeps asgi-mpclean out"),
         (["./isolated"], 0, "asgi-mpclean: -E keeps asgi-mpclean out"),
-        (["env", "-i", BARE, "-c", "import multiprocessing; print(1)"], 0, "1\n"),
+        (["env", "-i", "{python}", "-c", "import multiprocessing; print(1)"], 0, "1\n"),
     ],
-    ids=lambda value: " ".join(value).replace(BARE, "python") if isinstance(value, list) else "",
+    ids=lambda value: (
+        " ".join(value).replace("{python}", "python") if isinstance(value, list) else ""
+    ),
 )
 def test_bad_input_is_told_as_a_shell_would(
-    command: list[str], status: int, said: str, tmp_path: Path
+    command: list[str], status: int, said: str, python: str, tmp_path: Path
 ) -> None:
     (tmp_path / "text").write_text("no program")
     (tmp_path / "no-program").write_text("no program")
     (tmp_path / "no-program").chmod(0o755)
-    (tmp_path / "isolated").write_text(f"#!{BARE} -sE\n")
+    (tmp_path / "isolated").write_text(f"#!{python} -sE\n")
     (tmp_path / "isolated").chmod(0o755)
     done = subprocess.run(
-        [*RUN, *command],
+        [*RUN, *(word.format(python=python) for word in command)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
