@@ -345,10 +345,9 @@ def test_a_worker_by_fork_of_a_server_is_left_alone() -> None:
         (["./isolated"], 0, "asgi-mpclean: -E keeps asgi-mpclean out"),
         (["env", "-i", "{python}", "-c", "import multiprocessing; print(1)"], 0, "1\n"),
     ],
-    ids=lambda value: (
-        " ".join(value).replace("{python}", "python") if isinstance(value, list) else ""
-    ),
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
+@pytest.mark.parametrize("python", PYTHONS, ids=os.path.basename)
 def test_bad_input_is_told_as_a_shell_would(
     command: list[str], status: int, said: str, python: str, tmp_path: Path
 ) -> None:
