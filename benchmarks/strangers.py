@@ -79,6 +79,20 @@ NICEGUI = """
 
     ui.run_with(app)
     """
+NICEGUI_3 = """
+    import sys
+    from nicegui import run, ui
+
+    def double(number):
+        return 2 * number
+
+    @ui.page("/")
+    async def index() -> None:
+        ui.label(str(await run.cpu_bound(double, 2)))
+
+    if __name__ in {"__main__", "__mp_main__"}:
+        ui.run(port=int(sys.argv[1]), reload=True, show=False)
+    """
 SMYTH = """
     [tool.smyth]
     host = "127.0.0.1"
@@ -154,6 +168,14 @@ PROGRAMS = {
         UVICORN,
         {"main.py": NICEGUI},
         python="3.12",
+        ready=None,
+        stop=signal.SIGINT,
+    ),
+    "nicegui3": Program(
+        "NiceGUI 3, ui.run() with reload",
+        ("nicegui>=3",),
+        ("main.py", "{port}"),
+        {"main.py": NICEGUI_3},
         ready=None,
         stop=signal.SIGINT,
     ),
