@@ -16,6 +16,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,12 +213,21 @@ def make_environment(program: Program, folder: Path) -> str:
     python = folder / "bin" / "python"
     done = folder / "installed"
     if not done.exists():
-        base = f"python{program.python}"
-        subprocess.run([base, "-m", "venv", str(folder)], check=True)
+        # With pip, which some packages are had by that are not on PyPI in this form.
+        make = [_uv(), "venv", "-q", "--clear", "--seed", "--python", program.python, str(folder)]
+        subprocess.run(make, check=True)
         install = [str(python), "-m", "pip", "install", "-q", *program.packages]
         subprocess.run(install, check=True)
         done.touch()
     return str(python)
+
+
+def _uv() -> str:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    found = shutil.which("uv", path=path)
+    if found is None:
+        sys.exit("this needs uv: pip install uv")
+    return found
 
 
 def run(program: Program, python: str, *before: str) -> Outcome:
