@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+# What the extra "cli" installs.
+EXTRA = ("click", "psutil", "rich")
+
 
 def main() -> int:
     """Run the command line.
@@ -12,9 +15,7 @@ def main() -> int:
     Returns:
         The exit status: 0 clean, 1 not, 2 wrong use.
     """
-    missing = [
-        name for name in ("click", "psutil", "rich") if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(
             f"asgi-mpclean needs {' and '.join(missing)}: pip install 'asgi-mpclean[cli]'\n"

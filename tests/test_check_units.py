@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import asgi_mpclean
-from asgi_mpclean._check import cli, commands, findings, outcome, output, processes, run, shm
+from asgi_mpclean._check import (
+    cli,
+    commands,
+    findings,
+    outcome,
+    output,
+    processes,
+    run,
+    server,
+    shm,
+)
 from asgi_mpclean._check.errors import CheckError, ServerError
 from asgi_mpclean._check.outcome import TRACEBACK
 from asgi_mpclean._check.server import Server, eventually
@@ -68,9 +78,28 @@ def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> N
 def test_other_systems_are_told_that_they_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "win32")
     assert cli.run(["check", "app:app"]) == 2
-    assert "which only Linux has" in " ".join(capsys.readouterr().err.split())
+    assert "which Windows does not have" in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_shared_memory_to_look_at_it_counts_by_the_tracker_and_the_trace(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on macOS, which has no /proc either."""
+    monkeypatch.setattr(shm, "SHM", tmp_path / "none")
+    monkeypatch.setattr(processes, "PROC", tmp_path / "none")
+    monkeypatch.setattr(server, "can_unshare", lambda: False)
+    code = "import http.server, multiprocessing, sys\n"
+    code += "queue = multiprocessing.get_context('spawn').Queue()\n"
+    code += "port = int(sys.argv[1])\n"
+    code += "handler = http.server.BaseHTTPRequestHandler\n"
+    code += "http.server.HTTPServer(('127.0.0.1', port), handler).serve_forever()\n"
+    (tmp_path / "serve.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    words = ["--", sys.executable, "serve.py", "{port}"]
+    assert cli.run(["check", "--signal", "term", *words]) == 1
+    assert "3 semaphores leaked: Queue at serve.py:2" in capsys.readouterr().out
 
 
 def test_a_clean_up_that_took_too_long_is_found() -> None:
@@ -78,6 +107,29 @@ def test_a_clean_up_that_took_too_long_is_found() -> None:
     result: Any = types.SimpleNamespace(reports=[{"report": report}])
     (found,) = findings._lost(result)
     assert found.fault == "the clean-up took longer than its 5 s"
+
+
+@pytest.mark.parametrize(
+    ("without", "found"),
+    [
+        (None, ["2 tracebacks"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 2}, ["2 tracebacks"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 1}, ["1 traceback"]),
+        ({"tracebacks": 2, "tracebacks_of_children": 0}, []),
+    ],
+    ids=["not compared", "all of workers", "one the server's", "all the server's"],
+)
+def test_only_the_servers_own_tracebacks_are_not_charged(
+    without: dict[str, int] | None, found: list[str]
+) -> None:
+    """Those of workers, which are there without the library as well, could be spared."""
+    printed = outcome.Outcome(0, 0.1, "Process Process-1:\n" * 2, tracebacks=2)
+    stop = types.SimpleNamespace(forced=False)
+    result: Any = types.SimpleNamespace(outcome=printed, run=types.SimpleNamespace(stop=stop))
+    other: Any = without and types.SimpleNamespace(outcome=types.SimpleNamespace(**without))
+    told = list(findings._printed(result, other))
+    assert [finding.fault for finding in told] == found
+    assert all("worker_init" in finding.advice for finding in told)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +220,7 @@ def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_is_gone_has_used_no_time() -> None:
-    assert processes.cpu_ticks([-1]) == 0
+    assert processes.cpu_seconds([-1]) == 0
 
 
 def test_without_root_there_is_no_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:

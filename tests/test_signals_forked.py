@@ -42,6 +42,26 @@ def test_sigterm_ends_a_worker_by_fork_unless_that_handles_it(
     assert (status, lines) == (0, [exitcode, "parent"])
 
 
+def test_ctrl_c_in_the_middle_of_a_fork_is_raised_in_the_childs_own_code() -> None:
+    """Raised in the hook it would be printed, and lost."""
+    body = """
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
+    queue = mail()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                time.sleep(0.01)
+            os._exit(1)
+        except KeyboardInterrupt:
+            os._exit(7)
+    _, status = os.waitpid(pid, 0)
+    say(os.waitstatus_to_exitcode(status))
+    """
+    assert Script(body).end() == (0, ["7", *DELIVERED])
+
+
 def test_a_forked_child_takes_the_signal_as_if_we_were_not_there() -> None:
     body = """
     from asgi_mpclean._shutdown.signals.watch import Watch

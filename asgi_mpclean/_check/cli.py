@@ -13,7 +13,7 @@ import click
 
 from asgi_mpclean._trace.cli import trace
 
-from . import commands, page, screen
+from . import commands, launch, page, screen, shm
 from .errors import CheckError
 from .results import Row, as_json
 from .run import Run, perform
@@ -64,6 +64,7 @@ class Options:
     start_timeout: float
     repeat: int
     compare: bool
+    trace: bool
     json: bool
     html: Path | None
 
@@ -125,6 +126,7 @@ cli.add_command(trace)
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=1, help="Run each so often.")
 @click.option("--compare", is_flag=True, help="Run each without asgi_mpclean as well.")
+@click.option("--trace", is_flag=True, help="Name the line that made what is left.")
 @click.option("--json", is_flag=True, help="Print JSON instead of the table.")
 @click.option(
     "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to FILE as well."
@@ -138,10 +140,11 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
 
     The exit status is 0 if every run was clean, 1 if one was not, 2 if nothing could be checked.
     """
-    if sys.platform != "linux":
-        message = "check counts by /proc and /dev/shm, which only Linux has"
+    if sys.platform == "win32":
+        message = "check stops servers by signals to process groups, which Windows does not have"
         raise click.UsageError(message)
-    options = Options(command, **given)
+    # Elsewhere than on Linux nothing but the trace knows what is there.
+    options = Options(command, **{**given, "trace": given["trace"] or not shm.is_shown()})
     _check_usage(options)
     console = screen.console(stderr=options.json)
     # As at CTRL-C, the servers that were started are ended on the way out.
@@ -154,6 +157,23 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
         signal.signal(signal.SIGTERM, found)
     _show(rows, options, console)
     return 0 if all(row.verdict == "clean" for row in rows) else 1
+
+
+@cli.command("run", context_settings=CONTEXT, options_metavar="")
+@click.argument("command", metavar="-- COMMAND...", nargs=-1)
+@click.pass_obj
+def run_command(given: tuple[str, ...], /, command: tuple[str, ...]) -> int:
+    """Run a command whose Python processes end clean, with no change to the program.
+
+    A signal that kills cleans up first, and so do an exec and the exit of a server; workers that
+    CTRL-C ends print no traceback. Output and exit status are the command's own.
+
+    The exit status is 127 if there is no such command, 126 if it cannot be started.
+    """
+    if command or not given:
+        message = "give a command line after --"
+        raise click.UsageError(message)
+    return launch.start(given)
 
 
 def _check_usage(options: Options) -> None:
@@ -195,6 +215,7 @@ def _runs(options: Options) -> Iterator[Run]:
                     timeout=options.timeout,
                     start_timeout=options.start_timeout,
                     port=options.port,
+                    trace=options.trace,
                 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from . import tracing
 from .outcome import TRACEBACK, plural
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def findings(result: Result, without: Result | None = None) -> list[Finding]:
     Args:
         result: The run.
         without: The same run with the library switched off, if there was one: the tracebacks that
-            a server prints then are its own.
+            a server prints then are its own. Those of workers are not, as the library can spare
+            them.
 
     Returns:
         What is not clean; empty if all is.
@@ -47,21 +49,22 @@ def _left_behind(result: Result) -> Iterator[Finding]:
     unseen = None if result.events else NOT_SEEN
     if outcome.hung:
         yield Finding(
-            f"hangs: killed {result.run.timeout:g} s after the signal",
+            f"hangs: killed {result.run.timeout:g} s after the signal"
+            f"{tracing.awaited(result.traced)}",
             unseen
             or "Something waits without a limit that asgi_mpclean cannot end: see the output"
             " for what the server waits for, and the report for what took its time.",
         )
     for kind, count in outcome.leaked.items():
         yield Finding(
-            f"{plural(kind, count)} leaked",
+            f"{plural(kind, count)} leaked{tracing.makers(result.traced, kind)}",
             unseen
             or "A process made it that ended before asgi_mpclean could act: register what"
             " workers make where they make it, and start them with asgi_mpclean.Process.",
         )
     for orphan in outcome.orphans:
         yield Finding(
-            f"orphan: {orphan}",
+            f"orphan: {orphan}{tracing.starters(result.traced)}",
             unseen
             or "register() this process with a stop= that asks it to end; where it starts"
             " others, start it with asgi_mpclean.Process.",
@@ -71,7 +74,7 @@ def _left_behind(result: Result) -> Iterator[Finding]:
 def _printed(result: Result, without: Result | None) -> Iterator[Finding]:
     outcome = result.outcome
     if without is not None:
-        own = without.outcome.tracebacks
+        own = without.outcome.tracebacks - without.outcome.tracebacks_of_children
     elif result.run.stop.forced:
         own = outcome.tracebacks - outcome.tracebacks_of_children
     else:
@@ -103,6 +106,12 @@ def _why_dropped(resource: dict[str, Any], *, ran_out: bool) -> str:
     return "Give register() an on_item, which is called with what is left in it."
 
 
+def _called(resource: dict[str, Any]) -> str:
+    """Return the name of a resource, which may be the place where it was made."""
+    name = str(resource["name"])
+    return f"{resource['kind']} {name}" if name.startswith("at ") else name
+
+
 def _lost(result: Result) -> Iterator[Finding]:
     for event in result.reports:
         report = event["report"]
@@ -110,12 +119,12 @@ def _lost(result: Result) -> Iterator[Finding]:
         for resource in report["resources"]:
             if resource["dropped"]:
                 yield Finding(
-                    f"{plural('item', resource['dropped'])} dropped: {resource['name']}",
+                    f"{plural('item', resource['dropped'])} dropped: {_called(resource)}",
                     _why_dropped(resource, ran_out=ran_out),
                 )
             if resource["failed"]:
                 yield Finding(
-                    f"{plural('item', resource['failed'])} failed: {resource['name']}",
+                    f"{plural('item', resource['failed'])} failed: {_called(resource)}",
                     f"on_item raised {resource['error']}",
                 )
             if resource["outcome"] == "failed":

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import os
 import socket
-from typing import TYPE_CHECKING
-
-from .processes import PROC, read_proc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 def free_port() -> int:
@@ -45,21 +37,3 @@ def ask(port: int, method: str, path: str, timeout: float) -> tuple[int, str]:
         return response.status, response.read().decode(errors="replace")
     finally:
         connection.close()
-
-
-def listening_ports(pids: Iterable[int]) -> list[int]:
-    """Return the TCP ports on which the processes listen."""
-    sockets = set()
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for entry in (PROC / str(pid) / "fd").iterdir():
-                with contextlib.suppress(OSError):
-                    sockets.add(str(entry.readlink()))
-    listening = b"0A"
-    ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in read_proc(os.getpid(), f"net/{table}").splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == listening and f"socket:[{int(fields[9])}]" in sockets:
-                ports.add(int(fields[1].rpartition(b":")[2], 16))
-    return sorted(ports)

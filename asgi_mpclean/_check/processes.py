@@ -1,4 +1,4 @@
-"""The processes of a run, found by ``/proc``."""
+"""The processes of a run, found by psutil; and what of theirs only Linux's ``/proc`` tells."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
+import os
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 PROC = Path("/proc")
 TRACKER = "multiprocessing.resource_tracker"
@@ -20,6 +24,8 @@ TRACKER = "multiprocessing.resource_tracker"
 @functools.cache
 def adopt_orphans() -> None:
     """Make this process the parent of descendants who lose theirs, so that it can reap them."""
+    if sys.platform != "linux":  # Elsewhere they are adopted by the first process.
+        return
     set_child_subreaper = 36
     if ctypes.CDLL(None, use_errno=True).prctl(set_child_subreaper, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
@@ -60,21 +66,31 @@ def read_proc(pid: int, name: str) -> bytes:
         return b""
 
 
-def descendants(mark: bytes, session: int) -> list[Descendant]:
-    """Find all processes that carry the mark in their environment or belong to the session."""
+def descendants(mark: tuple[str, str], session: int) -> list[Descendant]:
+    """Find all processes of a run, by their environment or their session.
+
+    Args:
+        mark: The name and the value of a variable that they have. A zombie has no environment any
+            more, and a process may have cleared its own.
+        session: Their session, which a process may have left.
+    """
     found = []
-    for pid in (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()):
-        _, _, stat = read_proc(pid, "stat").rpartition(b") ")
-        fields = stat.split()
-        if not fields:
-            continue
-        # A zombie has no environment any more, a child that called setsid() has another session.
-        if int(fields[3]) != session and mark not in read_proc(pid, "environ"):
-            continue
-        command = read_proc(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
-        zombie = fields[0] in (b"Z", b"X")
-        found.append(Descendant(pid, int(fields[1]), zombie, command.strip()))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError), process.oneshot():
+            if _is_in_session(process.pid, session) or _has(process, *mark):
+                zombie = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+                command = "" if zombie else " ".join(process.cmdline())
+                found.append(Descendant(process.pid, process.ppid(), zombie, command.strip()))
     return found
+
+
+def _is_in_session(pid: int, session: int) -> bool:
+    return sys.platform != "win32" and os.getsid(pid) == session
+
+
+def _has(process: psutil.Process, variable: str, value: str) -> bool:
+    # A run inside of another begins with the mark of that.
+    return str(process.environ().get(variable, "")).startswith(value)
 
 
 def mapped_inodes(pids: Iterable[int]) -> set[int]:
@@ -101,11 +117,25 @@ def watched_inodes(pids: Iterable[int]) -> set[int]:
     return inodes
 
 
-def cpu_ticks(pids: Iterable[int]) -> int:
-    """Return the processor time that the processes have used, in clock ticks."""
-    ticks = 0
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the processor time that the processes have used."""
+    return sum(float(used.user + used.system) for used in _of_each(pids, psutil.Process.cpu_times))
+
+
+def listening_ports(pids: Iterable[int]) -> list[int]:
+    """Return the TCP ports on which the processes listen."""
+    connections = _of_each(pids, lambda process: process.net_connections("tcp"))
+    return sorted(
+        {
+            connection.laddr.port
+            for found in connections
+            for connection in found
+            if connection.status == psutil.CONN_LISTEN
+        }
+    )
+
+
+def _of_each(pids: Iterable[int], ask: Callable[[psutil.Process], Any]) -> Iterator[Any]:
     for pid in pids:
-        _, _, stat = read_proc(pid, "stat").rpartition(b") ")
-        if fields := stat.split():
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks
+        with contextlib.suppress(psutil.Error, OSError, ValueError):  # It is gone, or no pid.
+            yield ask(psutil.Process(pid))

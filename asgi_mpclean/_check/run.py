@@ -13,13 +13,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import tracing
 from .errors import CheckError, ServerError
 from .net import ask
-from .processes import cpu_ticks
+from .processes import cpu_seconds
 from .server import Server, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from asgi_mpclean._trace.findings import Findings as Traced
 
     from .commands import Target
     from .outcome import Outcome
@@ -38,6 +41,9 @@ WITHOUT_IT = 3.0
 
 SETTLED = 0.25
 """Seconds in which a server that has started, and has nothing to do, uses hardly any CPU."""
+
+LITTLE = 0.015
+"""Seconds of processor time that still are hardly any; the system counts in hundredths."""
 
 SETTLING = 5.0
 """Seconds that a server is given for that; one with busy workers never comes to rest."""
@@ -61,6 +67,7 @@ class Run:
         start_timeout: Seconds for it to answer, and for each request.
         port: The port; by default a free one.
         env: Environment variables on top of the present ones.
+        trace: Whether to note which lines make what is left.
     """
 
     target: Target
@@ -72,6 +79,7 @@ class Run:
     start_timeout: float = 30.0
     port: int | None = None
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    trace: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +90,13 @@ class Result:
         run: What was run.
         outcome: How the server ended.
         events: What asgi_mpclean wrote down in the app's processes.
+        traced: Which lines made what is left, if that was noted.
     """
 
     run: Run
     outcome: Outcome
     events: list[dict[str, Any]]
+    traced: Traced | None = None
 
     @property
     def reports(self) -> list[dict[str, Any]]:
@@ -121,8 +131,10 @@ def perform(run: Run, progress: Progress = lambda _step: None) -> Result:
     if run.stop.after_change:
         _file_to_change(run)
     with tempfile.TemporaryDirectory(prefix="mpclean-") as folder:
-        trace = Path(folder, "trace")
-        env = {**run.env, "ASGI_MPCLEAN_TRACE": str(trace)}
+        journal = Path(folder, "journal")
+        env = {**run.env, "ASGI_MPCLEAN_JOURNAL": str(journal)}
+        if run.trace:
+            env = tracing.environment(env, folder)
         with Server(
             *run.target.command, cwd=run.target.cwd, env=env, library=run.library, port=run.port
         ) as server:
@@ -139,8 +151,11 @@ def perform(run: Run, progress: Progress = lambda _step: None) -> Result:
             progress(run.stop.title)
             run.stop.send(server)
             outcome = server.finish(run.timeout)
-        lines = trace.read_text().splitlines() if trace.exists() else []
-    return Result(run, outcome, [json.loads(line) for line in lines])
+        lines = journal.read_text().splitlines() if journal.exists() else []
+        traced = (
+            tracing.read(run.target.command, server.pid, outcome, folder) if run.trace else None
+        )
+    return Result(run, outcome, [json.loads(line) for line in lines], traced)
 
 
 def _file_to_change(run: Run) -> Path:
@@ -197,12 +212,12 @@ def _why_not_served(server: Server, run: Run) -> str:
 
 def _settle(server: Server) -> None:
     """Wait until its processes have nothing more to do: all of them have started, not only one."""
-    ticks = -1
+    used = -1.0
 
     def is_at_rest() -> bool:
-        nonlocal ticks
-        before, ticks = ticks, cpu_ticks(server.pids())
-        return 0 <= ticks - before <= 1 and before >= 0
+        nonlocal used
+        before, used = used, cpu_seconds(server.pids())
+        return before >= 0 and 0 <= used - before <= LITTLE
 
     eventually(is_at_rest, SETTLING, every=SETTLED)
 

@@ -19,10 +19,16 @@ import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from .errors import ServerError
-from .net import ask, free_port, listening_ports
+from .net import ask, free_port
 from .outcome import TRACEBACK, WARNING, Outcome
 from .output import Output
-from .processes import Descendant, adopt_orphans, descendants, watched_inodes
+from .processes import (
+    Descendant,
+    adopt_orphans,
+    descendants,
+    listening_ports,
+    watched_inodes,
+)
 from .shm import SharedMemory, can_unshare
 
 if TYPE_CHECKING:
@@ -95,7 +101,7 @@ class Server:
         self._is_told_its_port = any("{port}" in word for word in command)
         # The servers that a check starts belong to the check's run, should it be run itself.
         run = f"{os.environ.get(MARK, '')}{uuid.uuid4().hex}."
-        self._mark = f"{MARK}={run}".encode()
+        self._mark = MARK, run
         self._command = [word.replace("{port}", str(self.port)) for word in command]
         self._cwd = cwd
         self._env = {

@@ -36,13 +36,22 @@ def unshared(folder: Path) -> list[str]:
     return [*words, "sh", "-c", PRIVATE_SHM, str(folder)]
 
 
+def is_shown() -> bool:
+    """Whether the system shows what there is of shared memory and semaphores: only Linux does."""
+    return SHM.is_dir()
+
+
+def _entries() -> list[os.DirEntry[str]]:
+    return list(os.scandir(SHM)) if is_shown() else []
+
+
 class SharedMemory:
     """What a run leaves in ``/dev/shm``: by a private mount, or else by inodes it had mapped."""
 
     def __init__(self, *, private: bool) -> None:
         """Make the folder that will be mounted, if any, and note what others have there."""
         self.folder = Path(tempfile.mkdtemp(prefix="mpclean-", dir=SHM)) if private else None
-        self._before = {entry.inode() for entry in os.scandir(SHM)}
+        self._before = {entry.inode() for entry in _entries()}
         self._mapped: set[int] = set()
 
     def command_prefix(self) -> list[str]:
@@ -59,7 +68,7 @@ class SharedMemory:
         if self.folder is not None:
             return tuple(sorted(entry.name for entry in self.folder.iterdir()))
         own = self._mapped - self._before
-        return tuple(sorted(entry.name for entry in os.scandir(SHM) if entry.inode() in own))
+        return tuple(sorted(entry.name for entry in _entries() if entry.inode() in own))
 
     def remove(self) -> None:
         """Remove what the run left there."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .connection import CONNECTION, LISTENER
@@ -78,22 +76,6 @@ def kind_of(resource: object) -> Kind:
 
 def _class_names(resource: object) -> list[str]:
     return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(resource).__mro__]
-
-
-def global_names(resources: Iterable[object]) -> dict[int, str]:
-    """Return the names of the modules' variables that hold one of `resources`, by its `id`."""
-    wanted = {id(resource) for resource in resources}
-    names: dict[int, str] = {}
-    modules = list(sys.modules.items()) if wanted else []
-    for name, module in modules:
-        # Compared by type: libraries of cffi only claim to be modules.
-        if issubclass(type(module), types.ModuleType):
-            # Any other look would import a module that imports itself lazily.
-            variables = object.__getattribute__(module, "__dict__")
-            for key, value in list(variables.items()):
-                if id(value) in wanted:
-                    names.setdefault(id(value), f"{name}.{key}")
-    return names
 
 
 def add_kind(cls: type[T], close: Callable[[T, float], Iterable[Any] | None]) -> None:

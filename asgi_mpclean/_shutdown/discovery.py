@@ -14,14 +14,19 @@ from asgi_mpclean._cpython.memory import shared_memory_made_here
 from asgi_mpclean._cpython.relatives import children_of_relatives, dill_pools, loky_executors
 from asgi_mpclean._resources.base import Entry, was_cleaned
 from asgi_mpclean._resources.executor import EXECUTOR
-from asgi_mpclean._resources.kinds import global_names, kind_of
+from asgi_mpclean._resources.kinds import kind_of
 from asgi_mpclean._resources.manager import ManagerCloser
+from asgi_mpclean._resources.names import global_names, holder_names, traced_names
 from asgi_mpclean._resources.queue import QUEUE
 from asgi_mpclean._resources.relatives import RelativeCloser
 from asgi_mpclean._resources.worker import PROCESS
 from asgi_mpclean._worker import tree
 
+from .journal import is_written
+
 if TYPE_CHECKING:
+    from asgi_mpclean._report import ResourceReport
+
     from .closers import Closers
 
 logger = logging.getLogger("asgi_mpclean")
@@ -103,7 +108,19 @@ def children(closers: Closers) -> list[Any]:
 
 
 def name_unregistered(closers: Closers) -> None:
-    """Name the queues that lost items after the variables of the app that hold them."""
+    """Name the queues that lost items after the variables of the app that hold them.
+
+    While a check is running, all that nobody registered is named after whatever holds it.
+    """
+    if is_written():
+        found: list[tuple[Any, ResourceReport]] = [(q.queue, q.report) for q in closers.queues]
+        found += [(other.resource, other.report) for other in closers.others]
+        found = [(resource, report) for resource, report in found if not report.registered]
+        things = [resource for resource, _ in found]
+        names = holder_names(things) | traced_names(things)
+        for resource, report in found:
+            report.name = names.get(id(resource), report.name)
+        return
     lossy = [q for q in closers.queues if q.report.dropped and not q.report.registered]
     names = global_names(queue.queue for queue in lossy)
     for queue in lossy:

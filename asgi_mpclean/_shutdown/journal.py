@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from asgi_mpclean._report import CleanupReport
 
 # The file, if a check is running. Each process of the app appends to it.
-_FILE = os.environ.get("ASGI_MPCLEAN_TRACE", "")
+_FILE = os.environ.get("ASGI_MPCLEAN_JOURNAL", "")
+
+
+def is_written() -> bool:
+    """Tell whether a check is running."""
+    return bool(_FILE)
 
 
 def trace(event: str, report: CleanupReport | None = None) -> None:

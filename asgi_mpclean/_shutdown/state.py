@@ -96,7 +96,12 @@ class Policy:
         on_report: Called with the report.
         serving: An app's lifespan has begun in this process. A worker that only imports the app
             ends as Python has it end: it waits until all that it has put has been read.
+
+    Attributes:
+        chosen: An app has set it.
     """
+
+    chosen = False
 
     def __init__(
         self,
@@ -175,6 +180,7 @@ STATE = State()
 
 def set_policy(policy: Policy) -> None:
     """Set how to clean up where no lifespan does it; the latest app decides."""
+    policy.chosen = True
     policy.serving |= STATE.policy.serving
     STATE.policy = policy
 

@@ -83,6 +83,11 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="PATH",
         help="another interpreter with all of this installed to run it with, and this one not",
     )
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="have nothing of the library in the apps, and `asgi-mpclean run` before the servers",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rows to a file too")
     return parser.parse_args(words)
 
@@ -103,7 +108,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     cells = selection(options)
     rows: dict[Cell, Row] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
-        futures = {pool.submit(fill, cell): cell for cell in cells}
+        futures = {pool.submit(fill, cell, run=options.run): cell for cell in cells}
         try:
             for future in as_completed(futures):
                 row = rows[futures[future]] = future.result()
@@ -132,6 +137,7 @@ def own_words(options: argparse.Namespace) -> list[str]:
     """Return the words of the command line that another interpreter is given too."""
     filters = [f"--{name}={value}" for name in DIMENSIONS for value in getattr(options, name) or ()]
     words = [*filters, f"--seed={options.seed}", f"--jobs={options.jobs}"]
+    words += ["--run"] if options.run else []
     words += [f"--first={options.first}"] if options.first else []
     return [*words, "--all"] if options.all else words
 

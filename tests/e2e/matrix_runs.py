@@ -8,6 +8,7 @@ import json
 import platform
 import shutil
 import signal
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -30,6 +31,9 @@ HANG = 15.0
 START = 120.0
 """Seconds to start; three workers with NiceGUI, on a busy machine, take their time."""
 
+IN_FRONT = (sys.executable, "-m", "asgi_mpclean", "run", "--")
+NOTHING_IN_THE_APP = {"MPC_ATTACHED": "0", "MPC_REGISTER": "0", "MPC_PROCESS": "plain"}
+
 DELIVERED = ("item", "job", "result")
 DAEMONS_HAVE_NO_CHILDREN = " --config hypercorn.toml"
 
@@ -46,6 +50,8 @@ class Left:
         lost: Items put, but neither delivered nor worked off; and of jobs, those of which nobody
             was told that they will not be done.
         dropped: How many of those the library's reports count as dropped.
+        cancelled: How many jobs the library's reports count as cancelled that nobody else was told
+            of.
         in_hand: How many of them a worker had begun.
         doubled: Items delivered more than once.
         tracebacks: How many were printed.
@@ -63,6 +69,7 @@ class Left:
     memory: int = 0
     lost: int = 0
     dropped: int = 0
+    cancelled: int = 0
     in_hand: int = 0
     doubled: int = 0
     tracebacks: int = 0
@@ -89,19 +96,25 @@ class Left:
         }
 
 
-def measure(cell: Cell, *, library: bool = True) -> Left:
-    """Run the cell and count."""
+def measure(cell: Cell, *, library: bool = True, run: bool = False) -> Left:
+    """Run the cell and count.
+
+    Args:
+        cell: What to run.
+        library: Whether the library works.
+        run: Whether nothing of it is in the app, and ``asgi-mpclean run`` in front of the server.
+    """
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         account = Path(folder, "account")
         try:
-            result = perform(_run(cell, Path(folder), account, library=library))
+            result = perform(_run(cell, Path(folder), account, library=library, run=run))
         except CheckError as error:
             return Left(error=str(error))
         text = account.read_text() if account.exists() else ""
     return _count(result, [json.loads(line) for line in text.splitlines()])
 
 
-def _run(cell: Cell, folder: Path, account: Path, *, library: bool) -> Run:
+def _run(cell: Cell, folder: Path, account: Path, *, library: bool, run: bool) -> Run:
     server, shape, stop = SERVERS[cell.server], SHAPES[cell.shape], STOPS[cell.signal]
     apps, words = APPS, server.words
     if stop.after_change or "--reload" in words:
@@ -123,6 +136,10 @@ def _run(cell: Cell, folder: Path, account: Path, *, library: bool) -> Run:
         "MPC_METHOD": cell.method,
         "MPC_PROCESS": "library" if library else "plain",
     }
+    env.update(shape.env)
+    if run:
+        target = dataclasses.replace(target, command=(*IN_FRONT, *target.command))
+        env.update(NOTHING_IN_THE_APP)
     return Run(
         target,
         stop,
@@ -130,7 +147,7 @@ def _run(cell: Cell, folder: Path, account: Path, *, library: bool) -> Run:
         texts=((shape.text[0], shape.text[1] * copies),) if shape.text else (),
         timeout=HANG,
         start_timeout=START,
-        env={**env, **shape.env},
+        env=env,
     )
 
 
@@ -147,6 +164,7 @@ def _count(result: Result, lines: list[dict[str, Any]]) -> Left:
         memory=outcome.leaked.get("shared_memory", 0),
         lost=lost,
         dropped=result.total("dropped"),
+        cancelled=max(0, result.total("cancelled") - kinds["failed"]),
         in_hand=min(lost, kinds["begun"] - kinds["taken"]),
         doubled=len(delivered) - len(set(delivered)),
         tracebacks=outcome.tracebacks,
@@ -164,33 +182,36 @@ def alone(server: str, how: str, framework: str) -> Left:
     return measure(Cell(server, how, "idle", "fork", framework), library=False)
 
 
-def faults(cell: Cell, left: Left, without: Left | None = None) -> list[str]:
+def faults(cell: Cell, left: Left, without: Left | None = None, *, run: bool = False) -> list[str]:
     """Judge what a run with the library left.
 
     Args:
         cell: What was run.
         left: What came of it.
         without: The same without the library, if that was run.
+        run: Whether nothing of the library was in the app, and ``asgi-mpclean run`` in front.
 
     Returns:
         What is not clean, in words; empty if all is.
     """
     if left.error:
         return [f"could not be run: {left.error}"]
-    return list(_faults(cell, left, without))
+    return list(_faults(cell, left, without, run=run))
 
 
-def _faults(cell: Cell, left: Left, without: Left | None) -> Iterator[str]:
+def _faults(cell: Cell, left: Left, without: Left | None, *, run: bool) -> Iterator[str]:
     if left.hung:
         yield "hangs"
         return
     # A signal to all ends workers as well, and with them the jobs that they have in hand.
-    in_hand = left.in_hand if cell.signal == "term-group" else 0
+    to_all = cell.signal == "term-group" or (run and cell.signal != "term")
+    in_hand = left.in_hand if to_all else 0
+    registered = SHAPES[cell.shape].registered and not run
     counts = {
         **left.counts(),
-        "lost item": left.lost - left.dropped - in_hand,
-        "dropped item": left.dropped if SHAPES[cell.shape].registered else 0,
-        "traceback": left.tracebacks - _own_tracebacks(cell, left),
+        "lost item": left.lost - left.dropped - in_hand - (left.cancelled if run else 0),
+        "dropped item": left.dropped if registered else 0,
+        "traceback": left.tracebacks - _own_tracebacks(cell, left, run=run),
     }
     for noun, count in counts.items():
         if count > 0:
@@ -204,12 +225,12 @@ def _faults(cell: Cell, left: Left, without: Left | None) -> Iterator[str]:
         yield f"exit status {left.status} instead of {' or '.join(map(str, sorted(expected)))}"
 
 
-def _own_tracebacks(cell: Cell, left: Left) -> int:
+def _own_tracebacks(cell: Cell, left: Left, *, run: bool) -> int:
     """Return how many of the tracebacks the library has no part in."""
     if not left.tracebacks:
         return 0
     # CTRL-C goes to workers as well, and those of multiprocessing that nobody registered say so.
-    of_workers = 0 if SHAPES[cell.shape].registered else left.of_children
+    of_workers = 0 if SHAPES[cell.shape].registered or run else left.of_children
     if cell.signal == "term-group" and cell.method == "forkserver":
         # A pool may be about to replace a worker by means of the fork server, which has ended too.
         of_workers += left.output.count("(_handle_workers):")
@@ -254,14 +275,14 @@ class Row:
     faults: tuple[str, ...] = ()
 
 
-def fill(cell: Cell) -> Row:
-    """Run the cell without the library and with it."""
+def fill(cell: Cell, *, run: bool = False) -> Row:
+    """Run the cell without the library and with it, or by ``asgi-mpclean run``."""
     python = platform.python_version()
     if reason := cannot(cell):
         return Row(python, cell, reason)
     without = measure(cell, library=False)
-    left = measure(cell)
-    return Row(python, cell, None, without, left, tuple(faults(cell, left, without)))
+    left = measure(cell, run=run)
+    return Row(python, cell, None, without, left, tuple(faults(cell, left, without, run=run)))
 
 
 def as_json(row: Row) -> dict[str, Any]:

@@ -253,7 +253,7 @@ def perform(shot: Shot, *, plain: bool = False, like: Run | None = None) -> Run:
     with tempfile.TemporaryDirectory(prefix="mpclean-") as name:
         folder = Path(name)
         (folder / "marks").touch()
-        env = {"MPC_MARKS": str(folder / "marks"), "ASGI_MPCLEAN_TRACE": str(folder / "trace")}
+        env = {"MPC_MARKS": str(folder / "marks"), "ASGI_MPCLEAN_JOURNAL": str(folder / "trace")}
         env |= {"MPC_PLAIN": "1"} if plain else {}
         env |= {"MPC_PACE": json.dumps(pace(like))} if like else {}
         words = SERVERS[shot.server].command.split()

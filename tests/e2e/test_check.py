@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.timeout(120),
 ]
 
+long = pytest.mark.skipif("MPC_LONG" not in os.environ, reason="--long")
+
 UVICORN = "-- {python} -m uvicorn clean:app --port {{port}}"
 ANSWER = """
 import multiprocessing, os, signal, time
@@ -42,10 +45,26 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 """
 QUEUE = "queue = spawn.Queue()\n"
+LAST = (ANSWER + QUEUE).count("\n")
 WRAPPED = "app = MPCleanLifespan(app, timeout=2)\n"
 APPS = {
     "clean": ANSWER + "queue = register(spawn.Queue(), name='jobs', on_item=print)\n" + WRAPPED,
     "leaks": ANSWER + QUEUE,
+    "unregistered": ANSWER
+    + """
+class Shop:
+    def __init__(self):
+        self.jobs = spawn.Queue()
+shop = Shop()
+"""
+    + WRAPPED,
+    "hidden": ANSWER
+    + """
+def make():
+    return spawn.Queue()
+queue = make()
+"""
+    + WRAPPED,
     "drops": ANSWER + "queue = register(spawn.Queue(), name='jobs')\n" + WRAPPED,
     "fails": ANSWER + "queue = register(spawn.Queue(), name='jobs', on_item=len)\n" + WRAPPED,
     "blocks": ANSWER
@@ -119,7 +138,15 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         # CTRL-C goes to the group, and is a second signal for granian's worker: README, limits.
         ("clean:app --server granian --server daphne --signal term", 0, ["granian", "daphne"]),
         ("grumbles:app --signal int", 0, ["uvicorn, CTRL-C"]),
+        ("unregistered:app --signal term", 0, ["Queue unregistered.shop.jobs"]),
         ("leaks:app --signal term", 1, ["3 semaphores leaked", "Wrap the app"]),
+        ("leaks:app --signal term --trace", 1, [f"3 semaphores leaked: Queue at leaks.py:{LAST}"]),
+        pytest.param(
+            "hidden:app --signal term --trace --request GET /put",
+            1,
+            [f"7 items dropped: Queue at hidden.py:{LAST + 2}"],
+            marks=long,
+        ),
         ("orphan:app --signal term", 1, ["orphan: ", "done nothing in this app"]),
         ("drops:app --signal int --request GET /put", 1, ["7 items dropped: jobs", "on_item"]),
         ("fails:app --signal int --request GET /put", 1, ["7 items failed: jobs", "has no len()"]),
@@ -234,7 +261,7 @@ def test_switched_off_the_library_does_nothing(folder: Path) -> None:
     assert (without["leaked"], without["delivered"]) == ({"semaphore": 3}, 0)
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
+@pytest.mark.parametrize("missing", ["click", "psutil", "rich"])
 def test_without_the_extra_it_says_how_to_install_it(missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = ['check', 'x:app']\n"
     code += "from asgi_mpclean.__main__ import main; sys.exit(main())"

@@ -51,6 +51,21 @@ def test_a_cell_is_clean(cell: Cell, results: dict[Cell, Future[Left]]) -> None:
     assert faults(cell, left) == [], left.output
 
 
+# With nothing of the library in the app, and `asgi-mpclean run` in front.
+RUN = [
+    Cell("uvicorn-reload", "int", "pool", "spawn", "fastapi"),
+    Cell("hypercorn", "term", "worker", "forkserver", "starlette"),
+]
+RUN_LONG = [cell for cell in SELECTION if cell not in RUN] if "MPC_LONG" in os.environ else []
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("cell", [*RUN, *RUN_LONG], ids=str)
+def test_a_cell_is_clean_by_the_command_alone(cell: Cell) -> None:
+    left = measure(cell, run=True)
+    assert faults(cell, left, run=True) == [], left.output
+
+
 UNCLEAN = {
     Cell("uvicorn", "term", "idle", "spawn", "starlette"): ["6 semaphores"],
     Cell("uvicorn", "term", "backlog", "fork", "fastapi"): ["10,000 lost items"],
@@ -93,6 +108,27 @@ def test_each_fault_is_told(cell: Cell, left: Left, expected: list[str]) -> None
     without = Left(status=TERMINATED)
     left = dataclasses.replace(left, status=left.status or TERMINATED)
     assert faults(cell, left, without) == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "left", "expected"),
+    [
+        (POOL, Left(lost=3, cancelled=3), []),
+        (POOL, Left(lost=3, cancelled=2), ["1 lost item"]),
+        (POOL, Left(lost=2, in_hand=2), ["2 lost items"]),
+        (dataclasses.replace(POOL, signal="int"), Left(lost=2, in_hand=2), []),
+        (IDLE, Left(lost=3, dropped=3), []),
+        (IDLE, Left(tracebacks=1, of_children=1), ["1 traceback"]),
+    ],
+    ids=str,
+)
+def test_by_the_command_alone_other_things_are_faults(
+    cell: Cell, left: Left, expected: list[str]
+) -> None:
+    """Nothing is registered, so losses are told of; but no worker may print a traceback."""
+    without = Left(status=TERMINATED)
+    left = dataclasses.replace(left, status=TERMINATED)
+    assert faults(cell, left, without, run=True) == expected
 
 
 def test_the_selection_has_every_pair_and_is_the_same_each_time() -> None:

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from asgi_mpclean._cpython.children import when_worker_forked
+from asgi_mpclean._cpython.main_thread import send_soon
 from asgi_mpclean._shutdown.state import STATE
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ FATAL = tuple(
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGBREAK")
     if hasattr(signal, name)
 )
+
+
+# The time (seconds) after which a signal that came in the middle of a fork is given to the child.
+AFTER_FORK_SECONDS = 0.001
 
 
 class Inherited(Protocol):
@@ -60,6 +65,12 @@ class _Fork:
         """Restore SIG_DFL, then unblock the signals."""
         for watch in _watches():
             watch.unguard()
+        mask = self._masks.get(threading.get_ident())
+        for signum in () if mask is None else signal.sigpending() & (set(FATAL) - mask):
+            # What a handler raises here would only be printed, and lost.
+            if callable(signal.getsignal(signum)):
+                signal.sigwait({signum})
+                send_soon(signum, AFTER_FORK_SECONDS)
         self.in_parent()
 
     def in_worker(self) -> None:

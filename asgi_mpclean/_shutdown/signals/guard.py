@@ -36,6 +36,19 @@ def guard(clean: Clean) -> None:
         STATE.guard = watch if watch.active else None
 
 
+def guard_again(clean: Clean) -> None:
+    """Guard also the signals that have come to be deadly since the guard was set.
+
+    Args:
+        clean: Cleans up everything.
+    """
+    watch: Watch | None = STATE.guard
+    if watch is None:
+        guard(clean)
+    elif in_main_thread():
+        watch.guard(FATAL)
+
+
 def _may_be_missed(signum: int) -> bool:
     """Tell whether nobody may hear a signal now: a server that is still starting.
 

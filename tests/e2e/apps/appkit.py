@@ -164,10 +164,10 @@ def build(lifespan: Lifespan | None = None) -> ASGIApp:
     """Return an app with the library attached in the way that the environment says."""
     settings = Settings(timeout=float(os.environ.get("MPC_TIMEOUT", "5")), on_report=account_report)
     routes: list[BaseRoute] = [Route("/", index), Route("/slow", slow)]
-    if os.environ.get("MPC_ATTACHED") == "0":
-        return Starlette(lifespan=lifespan, routes=routes)
     if framework := os.environ.get("MPC_FRAMEWORK"):
         return frameworks.build(framework, lifespan or no_lifespan, settings)
+    if not frameworks.ATTACHED:
+        return Starlette(lifespan=lifespan, routes=routes)
     if WRAP == "bare":
         return MPCleanLifespan(answer_without_lifespan, **settings)
     if WRAP == "lifespan":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean import MPCleanLifespan, attach, mpclean_lifespan
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from starlette.requests import Request
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+ATTACHED = os.environ.get("MPC_ATTACHED") != "0"
+"""Whether the library is attached at all."""
+
+
+def wrapped(app: Any, settings: Settings) -> ASGIApp:
+    """Return the app in the wrapper."""
+    return MPCleanLifespan(app, **settings) if ATTACHED else app
+
 
 # Each imports its framework where it is built: a run shall load no other one.
 # ruff: noqa: PLC0415
@@ -44,7 +54,8 @@ def starlette(lifespan: Lifespan, settings: Settings) -> ASGIApp:
         return PlainTextResponse("ok")
 
     app = Starlette(lifespan=lifespan, routes=[Route("/", index)])
-    app.add_middleware(MPCleanLifespan, **settings)
+    if ATTACHED:
+        app.add_middleware(MPCleanLifespan, **settings)
     return app
 
 
@@ -52,7 +63,7 @@ def fastapi(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     """Return a FastAPI app with the lifespan."""
     from fastapi import FastAPI
 
-    app = FastAPI(lifespan=mpclean_lifespan(lifespan, **settings))
+    app = FastAPI(lifespan=mpclean_lifespan(lifespan, **settings) if ATTACHED else lifespan)
 
     @app.get("/")
     async def index() -> str:
@@ -67,7 +78,8 @@ def nicegui(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     from nicegui import ui
 
     app = FastAPI(lifespan=lifespan)
-    attach(app, **settings)
+    if ATTACHED:
+        attach(app, **settings)
 
     @ui.page("/")
     def index() -> None:
@@ -85,7 +97,7 @@ def litestar(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     async def index() -> str:
         return "ok"
 
-    return MPCleanLifespan(Litestar([index], lifespan=[lifespan]), **settings)
+    return wrapped(Litestar([index], lifespan=[lifespan]), settings)
 
 
 def quart(lifespan: Lifespan, settings: Settings) -> ASGIApp:
@@ -103,7 +115,7 @@ def quart(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     async def index() -> str:
         return "ok"
 
-    return MPCleanLifespan(app, **settings)
+    return wrapped(app, settings)
 
 
 def django(lifespan: Lifespan, settings: Settings) -> ASGIApp:
@@ -123,14 +135,14 @@ def django(lifespan: Lifespan, settings: Settings) -> ASGIApp:
         urlpatterns = (path("", index),)
 
     configuration.configure(ALLOWED_HOSTS=["127.0.0.1"], ROOT_URLCONF=Urls)
-    return MPCleanLifespan(get_asgi_application(), **settings)
+    return wrapped(get_asgi_application(), settings)
 
 
 def asgi(lifespan: Lifespan, settings: Settings) -> ASGIApp:
     """Return a wrapped function, the smallest ASGI app, which knows no lifespan."""
     work = AtFirstRequest(lifespan)
 
-    async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - daphne passes it by name
         if scope["type"] != "http":
             message = f"unknown scope {scope['type']}"
             raise NotImplementedError(message)
@@ -138,7 +150,7 @@ def asgi(lifespan: Lifespan, settings: Settings) -> ASGIApp:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    return MPCleanLifespan(answer, **settings)
+    return wrapped(answer, settings)
 
 
 FRAMEWORKS: dict[str, Callable[[Any, Any], Any]] = {

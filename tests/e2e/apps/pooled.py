@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 JOBS = 20
+INITIALIZER = worker_init if REGISTERED else None
 BUSY = os.environ.get("MPC_BUSY", "pool,executor,manager").split(",")
 """Which of those that have workers there are, and whether jobs use the manager.
 
@@ -57,14 +58,14 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
     made: list[Any] = [manager, memory]
     results: list[Any] = []
     if "pool" in BUSY:
-        pool = CONTEXT.Pool(WORKERS, initializer=worker_init)
+        pool = CONTEXT.Pool(WORKERS, initializer=INITIALIZER)
         results += [
             pool.apply_async(work, (shared, number), error_callback=failed)
             for number in range(JOBS)
         ]
         made.append(pool)
     if "executor" in BUSY:
-        executor = concurrent.futures.ProcessPoolExecutor(WORKERS, CONTEXT, worker_init)
+        executor = concurrent.futures.ProcessPoolExecutor(WORKERS, CONTEXT, INITIALIZER)
         futures = [executor.submit(work, shared, number) for number in range(JOBS)]
         for future in futures:
             future.add_done_callback(note_failure)
