@@ -10,7 +10,8 @@ A reader follows a page from top to bottom, and so do the tests:
   The number 4242 stands for the process that has printed its number there;
 - a `python` block without a title is a program of its own; a `text` block right after it is its
   output;
-- a comment `<!-- not run: reason -->` before a block says why it is not run.
+- a comment `<!-- not run: reason -->` before a block says why it is not run; `<!-- long -->`, that
+  it is run with `--long` only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?P<rest>[^`\n]*)$")
 TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
-PICTURES = {"text", "mermaid"}
+LONG = "<!-- long -->"
+PICTURES = {"text"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Block:
         title: The name of the file, if it is one.
         text: What is in it.
         reason: Why it is not run, if so.
+        long: Whether it takes so long that it is run with `--long` only.
         follows: Whether nothing but empty lines are between it and the block before.
     """
 
@@ -46,6 +49,7 @@ class Block:
     title: str | None
     text: str
     reason: str | None
+    long: bool
     follows: bool
 
     @property
@@ -58,7 +62,7 @@ def blocks(page: Path) -> list[Block]:
     """Return the code blocks of a page."""
     found: list[Block] = []
     lines = iter(enumerate(page.read_text().splitlines(), 1))
-    reason, follows = None, False
+    reason, long, follows = None, False, False
     for number, line in lines:
         if match := FENCE.match(line):
             indent = match["indent"]
@@ -70,12 +74,11 @@ def blocks(page: Path) -> list[Block]:
             title = TITLE.search(match["rest"])
             name = title[1] if title else None
             body = "\n".join(inside) + "\n"
-            found.append(Block(number, match["language"], name, body, reason, follows))
-            reason, follows = None, True
-        elif comment := NOT_RUN.search(line):
-            reason, follows = comment[1], False
+            found.append(Block(number, match["language"], name, body, reason, long, follows))
+            reason, long, follows = None, False, True
         elif line.strip():
-            reason, follows = None, False
+            comment = NOT_RUN.search(line)
+            reason, long, follows = comment[1] if comment else None, LONG in line, False
     return found
 
 

@@ -138,7 +138,7 @@ def test_a_page_followed_word_for_word(page: Path, tmp_path: Path) -> None:
     on_page = blocks(page)
     with reader.desk.opened():
         for block, after in zip(on_page, [*on_page[1:], None], strict=True):
-            if not block.is_run:
+            if not block.is_run or (block.long and not LONG):
                 continue
             try:
                 if block.title is not None:
