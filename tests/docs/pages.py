@@ -72,7 +72,7 @@ def blocks(page: Path) -> list[Block]:
                     break
                 inside.append(text.removeprefix(indent))
             title = TITLE.search(match["rest"])
-            name = title[1] if title else None
+            name = title[1] if title and match["language"] not in PICTURES else None
             body = "\n".join(inside) + "\n"
             found.append(Block(number, match["language"], name, body, reason, long, follows))
             reason, long, follows = None, False, True
