@@ -114,6 +114,7 @@ def steps(block: Block) -> list[Step]:
     for place, (typed, expected) in enumerate(parts):
         last = place == len(parts) - 1
         followed_by_key = not last and parts[place + 1][0] is None
-        goes_on = followed_by_key or (last and expected[-1:] == ["..."])
+        stays = typed is not None and last and expected[-1:] == ["..."]
+        goes_on = followed_by_key or stays
         found.append(Step(typed, tuple(expected), goes_on))
     return found

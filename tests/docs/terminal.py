@@ -80,6 +80,10 @@ class Terminal:
         """Return the number of a process that was printed last."""
         return PID.findall(self._server.output)[-1]
 
+    def look(self) -> None:
+        """See whether what was left running has ended by now."""
+        self.busy = self.busy and PROMPT not in self._new()
+
     def _new(self) -> str:
         return self._server.output[self._read :]
 
@@ -144,6 +148,8 @@ class Desk:
 
     def do(self, step: Step) -> None:
         """Do a step: in the busy terminal if it is a key, else in one that is free."""
+        for terminal in self._terminals:
+            terminal.look()
         wanted = not step.typed
         busy = [terminal for terminal in self._terminals if terminal.busy]
         found = busy if wanted else [one for one in self._terminals if not one.busy]

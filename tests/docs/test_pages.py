@@ -71,6 +71,7 @@ class Reader:
         # What a page would install is there already; `pip` looks whether it is.
         (tools / "pip").write_text(PIP.format(python=sys.executable))
         (tools / "pip").chmod(0o755)
+        (folder / "asgi-mpclean").symlink_to(ROOT)  # The clone, for pages that need one.
         path = [str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]
         port = self._ports["8000"]
         self._env = {
