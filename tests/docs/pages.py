@@ -28,6 +28,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 LONG = "<!-- long -->"
 PICTURES = {"text"}
+OUTPUT = "output"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +73,7 @@ def blocks(page: Path) -> list[Block]:
                     break
                 inside.append(text.removeprefix(indent))
             title = TITLE.search(match["rest"])
-            name = title[1] if title and match["language"] not in PICTURES else None
+            name = title[1] if title and title[1] != OUTPUT else None
             body = "\n".join(inside) + "\n"
             found.append(Block(number, match["language"], name, body, reason, long, follows))
             reason, long, follows = None, False, True

@@ -67,7 +67,7 @@ class Terminal:
         self._read = 0
         self.busy = False
         server.wait_for_text(PROMPT)
-        self._type("stty -echo")
+        self._type("stty -echo cols 120")
 
     def _type(self, text: str) -> None:
         self._server.wait_for_text(PROMPT)
@@ -142,7 +142,7 @@ class Desk:
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._folder = folder
-        self._env = {"PS1": PROMPT, "TERM": "dumb", "BASH_SILENCE_DEPRECATION_WARNING": "1", **env}
+        self._env = {"PS1": PROMPT, "TERM": "xterm", "BASH_SILENCE_DEPRECATION_WARNING": "1", **env}
         self._terminals: list[Terminal] = []
         self._stack = contextlib.ExitStack()
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from pages import PAGES, PICTURES, ROOT, Block, blocks, steps
 from terminal import SECONDS, Desk, PageError, as_pattern, same
 
@@ -71,7 +72,6 @@ class Reader:
         # What a page would install is there already; `pip` looks whether it is.
         (tools / "pip").write_text(PIP.format(python=sys.executable))
         (tools / "pip").chmod(0o755)
-        (folder / "asgi-mpclean").symlink_to(ROOT)  # The clone, for pages that need one.
         path = [str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]
         port = self._ports["8000"]
         self._env = {
@@ -81,6 +81,7 @@ class Reader:
             "GRANIAN_PORT": port,
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
             "PYTHONWARNINGS": "",
+            "PYTEST_ADDOPTS": "",
             "COLUMNS": "100",
         }
         self.desk = Desk(folder, self._env)
@@ -145,6 +146,8 @@ def test_a_page_followed_word_for_word(page: Path, tmp_path: Path) -> None:
                 if block.title is not None:
                     reader.write(block)
                 elif block.language == "console":
+                    if CLONE in block.text:
+                        (folder / "asgi-mpclean").symlink_to(ROOT)
                     reader.type(block)
                 else:
                     is_output = after is not None and after.follows and after.language == "text"
@@ -170,7 +173,16 @@ def test_each_block_of_a_page_is_run(page: Path) -> None:
             assert steps(block), where
 
 
-DRIVERS = {"Procfile": ("honcho start",), "gunicorn.conf.py": ("gunicorn ",)}
+CLONE = "$ cd asgi-mpclean"
+DRIVERS = {
+    "Procfile": ("honcho start",),
+    "conftest.py": ("$ pytest",),
+    "gunicorn.conf.py": ("$ gunicorn ",),
+    "pod.yaml": ("the pod",),  # test_a_pod_has_time_to_end
+    "pytest.ini": ("$ pytest",),
+    "test_async.py": ("$ pytest",),
+    "test_client.py": ("$ pytest",),
+}
 """How files are used that need not be named."""
 
 
@@ -180,3 +192,16 @@ def check_syntax(block: Block) -> None:
         compile(block.text, str(block.title), "exec", dont_inherit=True)
     elif block.language == "json":
         json.loads(block.text)
+
+
+def test_a_pod_has_time_to_end() -> None:
+    page = ROOT / "docs" / "how-to" / "kubernetes.md"
+    text = next(block.text for block in blocks(page) if block.title == "pod.yaml")
+    pod = yaml.safe_load(text)["spec"]
+    container = pod["containers"][0]
+    _, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    *_, requests = container["command"]
+    clean_up = re.search(r"mpclean_lifespan\(timeout=(\d+)\)", page.read_text())
+    assert clean_up
+    needed = int(seconds) + int(requests) + int(clean_up[1])
+    assert needed < pod["terminationGracePeriodSeconds"]
