@@ -14,7 +14,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from multiprocessing.shared_memory import SharedMemory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -33,10 +33,11 @@ SECONDS_PER_FRAME = 1 / 25
 
 def film(memory: SharedMemory, number: Synchronized[int], stop: Event) -> None:
     """Run in the camera process, until it is told to stop."""
+    frame = cast("memoryview", memory.buf)
     while not stop.wait(SECONDS_PER_FRAME):
         with number:
             number.value += 1
-            memory.buf[:] = bytes([number.value % 256]) * (WIDTH * HEIGHT)
+            frame[:] = bytes([number.value % 256]) * (WIDTH * HEIGHT)
 
 
 @mpclean_lifespan

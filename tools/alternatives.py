@@ -60,9 +60,7 @@ ALTERNATIVES = [
     Alternative("silencing the warning", {"PYTHONWARNINGS": SILENCE}),
     Alternative("`os._exit(0)`", {"MPC_ALTERNATIVE": "os_exit"}),
     Alternative("NiceGUI's own clean-up", framework="nicegui"),
-    Alternative(
-        "gunicorn's hooks", {"GUNICORN_CMD_ARGS": f"--config {HOOKS}"}, server="gunicorn"
-    ),
+    Alternative("gunicorn's hooks", {"GUNICORN_CMD_ARGS": f"--config {HOOKS}"}, server="gunicorn"),
     Alternative("asgi_mpclean", library=True),
 ]
 
@@ -103,7 +101,7 @@ def start_as_daemons() -> None:
         process.daemon = True
         start(process)
 
-    BaseProcess.start = start_daemon  # type: ignore[method-assign]
+    BaseProcess.start = start_daemon  # type: ignore[method-assign,assignment]
 
 
 def around(name: str, lifespan: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -14,9 +14,9 @@ import textwrap
 import time
 from pathlib import Path
 
+from recorded_app import JOBS
 from rich.console import Console
 from rich.text import Text
-from recorded_app import JOBS
 
 from asgi_mpclean._check.outcome import plural
 from asgi_mpclean._check.server import Server, eventually
@@ -131,9 +131,7 @@ def show(console: Console, title: str, *, library: bool) -> None:
             console.print(Text(clock.ljust(CLOCK), "cyan") + Text(part, style))
             clock = ""
     seconds = lines[-1][0] or 0.0
-    console.print(
-        Text(f"{' ' * CLOCK}Ended after {seconds:.1f} s; {left}.", "bold"), end="\n\n"
-    )
+    console.print(Text(f"{' ' * CLOCK}Ended after {seconds:.1f} s; {left}.", "bold"), end="\n\n")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Tests of an app that uses the library: of `fastapi_app.py`, which is beside this folder.
 
-    pytest examples/test_suite
+pytest examples/test_suite
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import fastapi_app  # noqa: E402 - found by the line above
+import fastapi_app
 
 SECONDS = 20
 

@@ -78,7 +78,7 @@ class Terminal:
 
     def number_printed(self) -> str:
         """Return the number of a process that was printed last."""
-        return PID.findall(self._server.output)[-1]
+        return str(PID.findall(self._server.output)[-1])
 
     def look(self) -> None:
         """See whether what was left running has ended by now."""

@@ -49,6 +49,13 @@ def terminate(server: Server) -> None:
     server.signal(signal.SIGTERM)
 
 
+def interrupt_twice(server: Server) -> None:
+    """Press CTRL-C, and once more."""
+    server.interrupt()
+    server.wait_for_text("force quit")
+    server.interrupt()
+
+
 def see_it_start_again(server: Server) -> None:
     """Wait until it has, which is the last thing that it says when all is well."""
     server.wait_for_text("Application startup complete", count=2)
@@ -132,14 +139,13 @@ MESSAGES = {
         env={"APP_ENDLESS": "1"},
         endless=True,
     ),
-    "child-died": Message((*UVICORN, "--workers", "2", "server_app:app"), act=ask("/die", text="died")),
+    "child-died": Message(
+        (*UVICORN, "--workers", "2", "server_app:app"), act=ask("/die", text="died")
+    ),
     "address-in-use": Message(
         ("address_in_use.py",), ready="forked", act=see_it_start_again, cured=True, endless=True
     ),
-    "forced-exit": Message(
-        (*UVICORN, "server_app:app"),
-        act=ask("/slow", lambda server: (interrupt(server), server.wait_for_text("force quit"), interrupt(server))),
-    ),
+    "forced-exit": Message((*UVICORN, "server_app:app"), act=ask("/slow", interrupt_twice)),
     "worker-timeout": Message(
         (*GUNICORN, *UVICORN_WORKER, "--timeout", "1", "server_app:app"),
         act=ask("/block", text="WORKER TIMEOUT"),

@@ -4,5 +4,6 @@ from multiprocessing.shared_memory import SharedMemory
 
 memory = SharedMemory(create=True, size=8)
 memory.unlink()
-view = memoryview(memory.buf)[:4]
+assert memory.buf is not None
+view = memory.buf[:4]
 memory.close()

@@ -1,6 +1,6 @@
 """What becomes of 2000 items of 1 KiB in a queue that nobody reads, by the way of ending it.
 
-    python tools/backlog.py
+    python tools/exits.py
 
 It also counts the named semaphores of some things. Each runs in a process of its own.
 """
