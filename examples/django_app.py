@@ -54,7 +54,7 @@ async def submit(_request: HttpRequest, number: int) -> HttpResponse:
     """Hand a number to the worker."""
     jobs, _ = start()
     jobs.put(number)
-    return HttpResponse(f"submitted {number}", status=202)
+    return HttpResponse(f"submitted {number}".encode(), status=202)
 
 
 async def show_finished(_request: HttpRequest) -> HttpResponse:
