@@ -95,7 +95,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("lint-imports")
-    session.run("python", ".ci/imports")
+    session.run("python", ".ci/imports", f"{session.bin}/lint-imports")
 
 
 @nox.session
