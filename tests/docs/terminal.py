@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROMPT = "<prompt>"
 # By the variable NiceGUI takes a server for one of its own tests, and does not serve.
 SHELL = ("env", "-u", "PYTEST_CURRENT_TEST", "bash", "--noprofile", "--norc", "--noediting", "-i")
-SECONDS = 40.0
+SECONDS = 90.0
 QUIET = 5.0
 """Seconds without a word after which what has been left running prints nothing more."""
 
@@ -142,7 +142,7 @@ class Desk:
 
     def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
         self._folder = folder
-        self._env = {"PS1": PROMPT, "TERM": "xterm", "BASH_SILENCE_DEPRECATION_WARNING": "1", **env}
+        self._env = {"PS1": PROMPT, "TERM": "dumb", "BASH_SILENCE_DEPRECATION_WARNING": "1", **env}
         self._terminals: list[Terminal] = []
         self._stack = contextlib.ExitStack()
 

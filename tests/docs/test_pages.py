@@ -131,7 +131,7 @@ for word in sys.argv[2:]:
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", FOLLOWED)
 def test_a_page_followed_word_for_word(page: Path, tmp_path: Path) -> None:
     folder = tmp_path / "page"
