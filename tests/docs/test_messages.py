@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import os
 import re
 import signal
 import sys
 import threading
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import pytest
 from pages import FENCE, ROOT
 from terminal import same
 
+from asgi_mpclean._check import net
 from asgi_mpclean._check.errors import ServerError
 from asgi_mpclean._check.server import Server
 
@@ -66,8 +67,8 @@ def ask(path: str, then: Act | None = None, text: str = "asked") -> Act:
 
     def act(server: Server) -> None:
         def send() -> None:
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=60)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                net.ask(server.port, "GET", path, timeout=60)
 
         threading.Thread(target=send, daemon=True).start()
         server.wait_for_text(text)
@@ -110,7 +111,7 @@ MESSAGES = {
     "tracker-died": Message(),
     "traceback-of-worker": Message(ready="working", act=interrupt, cured=True),
     "exit-callback": Message(ready="exiting", act=interrupt, cured=True),
-    "semlock-of-fork": Message(),
+    "semlock-of-fork": Message(since=(3, 11)),
     "inheritance": Message(),
     "bootstrapping": Message(),
     "daemonic": Message(),
