@@ -21,6 +21,8 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 SMOKE = ("tests/e2e", "-m", "smoke")
 SHIPPED = ("tests", "examples", "benchmarks", "tools", "docs")
 AT_ONCE = ("-n", "2")
+# uvicorn before 0.48 skips the end of the lifespan there: see docs/reference/limits.md.
+NOT_WITH_OLDEST = "tests/e2e/test_uvicorn_signals.py::test_stopped_before_it_serves"
 NICEGUI_TESTS = "tests/e2e/test_nicegui.py"
 NEEDS_NEWER = ("asgi-mpclean", "mcp", "sse-starlette")
 """What the tests can do without, and cannot be installed with the oldest of what is supported."""
@@ -83,10 +85,11 @@ def oldest(session: nox.Session) -> None:
     supported = (*project["dependencies"], *extras["examples"])
     pins = [f"{word.replace('>=', '==')}.*" for word in supported]
     others = [word for word in extras["test"] if not word.startswith(NEEDS_NEWER)]
+    oldest_tests = (*SMOKE, f"--ignore={NICEGUI_TESTS}", f"--deselect={NOT_WITH_OLDEST}")
     # The oldest NiceGUI needs a newer Starlette than the oldest: it comes after the others.
     nicegui = [pin for pin in pins if pin.startswith("nicegui")]
     session.install("-e", ".[cli]", *(pin for pin in pins if pin not in nicegui), *others)
-    session.run("pytest", *AT_ONCE, *(session.posargs or (*SMOKE, f"--ignore={NICEGUI_TESTS}")))
+    session.run("pytest", *AT_ONCE, *(session.posargs or oldest_tests))
     session.install(*nicegui)
     session.run("pytest", *AT_ONCE, *(session.posargs or (NICEGUI_TESTS, "-m", "smoke")))
 
