@@ -67,7 +67,7 @@ class Terminal:
         self._read = 0
         self.busy = False
         server.wait_for_text(PROMPT)
-        self._type("stty -echo cols 120")
+        self._type("stty -echo rows 50 cols 120")
 
     def _type(self, text: str) -> None:
         self._server.wait_for_text(PROMPT)
