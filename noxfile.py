@@ -30,7 +30,7 @@ NEEDS_NEWER = ("asgi-mpclean", "mcp", "sse-starlette")
 
 def build(session: nox.Session, what: str) -> Path:
     """Build a wheel or an sdist, into a folder of the session, and return the file."""
-    folder = Path(session.create_tmp(), "dist")
+    folder = Path(session.create_tmp(), "dist").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     session.install("build")
     session.run("python", "-m", "build", f"--{what}", "--outdir", str(folder), str(ROOT))
@@ -56,7 +56,7 @@ def smoke(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Run the tests on the built wheel, away from the clone, as users get it."""
     session.install(f"asgi-mpclean[test] @ {build(session, 'wheel').as_uri()}")
-    away = Path(session.create_tmp(), "away")
+    away = Path(session.create_tmp(), "away").resolve()
     shutil.rmtree(away, ignore_errors=True)
     for name in (*SHIPPED, "typing_tests"):
         shutil.copytree(ROOT / name, away / name, ignore=shutil.ignore_patterns("__pycache__"))
