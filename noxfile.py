@@ -60,7 +60,7 @@ def wheel(session: nox.Session) -> None:
     shutil.rmtree(away, ignore_errors=True)
     for name in (*SHIPPED, "typing_tests"):
         shutil.copytree(ROOT / name, away / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("pyproject.toml", *(path.name for path in ROOT.glob("*.md"))):
         shutil.copy(ROOT / name, away)
     with session.chdir(away):
         session.run("pytest", *AT_ONCE, *session.posargs)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 LONG = "MPC_LONG" in os.environ
-SOON = 3.0
+SOON = 5.0  # As many as the clean-up may take; NiceGUI itself takes some on a busy machine.
 # By this variable NiceGUI takes a server for one of its own tests, and does not serve.
 COMMAND = ("env", "-u", "PYTEST_CURRENT_TEST", sys.executable)
 GUNICORN = ("-m", "gunicorn", "--config", "gunicorn_conf.py", "fastapi_app:app")
