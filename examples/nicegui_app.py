@@ -69,7 +69,7 @@ def collect() -> list[str]:
 def index() -> None:
     """Show a number to square, and what was squared."""
     number = ui.number("Number", value=7, precision=0)
-    ui.button("Square it", on_click=lambda: submit(int(number.value)))
+    ui.button("Square it", on_click=lambda: submit(int(number.value or 0)))
     squares = ui.label().style("white-space: pre")
     ui.timer(0.2, lambda: squares.set_text("\n".join(collect())))
 

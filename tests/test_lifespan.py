@@ -373,7 +373,7 @@ async def not_a_lifespan(_app: Any) -> None:
         ),
         (lambda: MPCleanLifespan(NOTHING), "not None"),
         (lambda: mpclean_lifespan(NOT_CALLABLE), "lifespan must be an async generator function"),
-        (lambda: mpclean_lifespan(not_a_lifespan), "lifespan must be an async generator"),
+        (lambda: mpclean_lifespan(not_a_lifespan), "lifespan must be an async generator"),  # type: ignore[arg-type]
         (lambda: attach(print), r"app must have add_middleware\(\)"),
     ],
 )

@@ -13,12 +13,23 @@ TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
-    from typing import Any
+    from typing import Any, Protocol, TypeVar, overload
 
     from asgi_mpclean._registry.registry import Registry
     from asgi_mpclean._report import CleanupReport
 
+    App = TypeVar("App")
+    State = AbstractAsyncContextManager[Mapping[str, Any]]
     LifespanContext = Callable[[Any], AbstractAsyncContextManager[Any]]
+    OwnLifespan = Callable[[App], AsyncIterator[Any] | AbstractAsyncContextManager[Any]]
+
+    class LifespanOrDecorator(Protocol):
+        """What `mpclean_lifespan()` returns: a lifespan of any app, and a decorator."""
+
+        @overload
+        def __call__(self, app: OwnLifespan[App], /) -> Callable[[App], State]: ...
+        @overload
+        def __call__(self, app: Any, /) -> State: ...
 
 
 class Lifespan:
@@ -85,6 +96,30 @@ def _as_lifespan(lifespan: Any) -> LifespanContext:
         return contextlib.asynccontextmanager(lifespan)
     context: LifespanContext = lifespan
     return context
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def mpclean_lifespan(
+        lifespan: OwnLifespan[App],
+        *,
+        registry: Registry | None = None,
+        timeout: float = 5.0,
+        signals: Iterable[int] = DEFAULT_SIGNALS,
+        discover: bool = True,
+        on_report: Callable[[CleanupReport], object] | None = None,
+    ) -> Callable[[App], State]: ...
+    @overload
+    def mpclean_lifespan(
+        lifespan: None = None,
+        *,
+        registry: Registry | None = None,
+        timeout: float = 5.0,
+        signals: Iterable[int] = DEFAULT_SIGNALS,
+        discover: bool = True,
+        on_report: Callable[[CleanupReport], object] | None = None,
+    ) -> LifespanOrDecorator: ...
 
 
 def mpclean_lifespan(

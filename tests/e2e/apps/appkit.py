@@ -162,6 +162,10 @@ async def answer_without_lifespan(scope: Scope, _receive: Receive, send: Send) -
 
 def build(lifespan: Lifespan | None = None) -> ASGIApp:
     """Return an app with the library attached in the way that the environment says."""
+    if name := os.environ.get("MPC_ALTERNATIVE"):  # What others do instead: tools/cells.py.
+        import alternatives  # noqa: PLC0415 - in tools, which only that command has in its path
+
+        lifespan = alternatives.around(name, lifespan or no_lifespan)
     settings = Settings(timeout=float(os.environ.get("MPC_TIMEOUT", "5")), on_report=account_report)
     routes: list[BaseRoute] = [Route("/", index), Route("/slow", slow)]
     if framework := os.environ.get("MPC_FRAMEWORK"):
