@@ -40,13 +40,9 @@ def wait_for(path: Path) -> None:
 
 
 @HOWS
-def test_an_idle_pool_is_closed(how: str, tmp_path: Path) -> None:
-    pool = multiprocessing.Pool(2, initializer=worker_init)
-    paths = [tmp_path / "one", tmp_path / "two"]
-    jobs = [pool.apply_async(win_peers.take_long, (path,)) for path in paths]
-    for path, job in zip(paths, jobs, strict=True):  # One that is still starting is not idle.
-        wait_for(path)
-        assert job.get(20) == "done"
+def test_an_idle_pool_is_closed(how: str) -> None:
+    pool = multiprocessing.Pool(1, initializer=worker_init)  # A second one may still be starting.
+    assert pool.map(win_peers.double, range(4)) == [0, 2, 4, 6]
     assert clean(pool, how).outcome == "closed"
 
 
