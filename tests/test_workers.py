@@ -23,9 +23,9 @@ from script import Script
 import asgi_mpclean
 from asgi_mpclean import Process, Registry
 from asgi_mpclean._cpython.starting import allow_starts
-from asgi_mpclean._resources.worker import cpu_seconds
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.triggers import clean_up
+from asgi_mpclean._worker.cpu import cpu_seconds
 from asgi_mpclean._worker.tree import of_fork_server
 
 if TYPE_CHECKING:

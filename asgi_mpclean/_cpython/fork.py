@@ -33,12 +33,18 @@ class _Generation(PerProcess):
     """How often this process, or one that it comes from, was forked.
 
     A child can tell by it that it is one, at less than the price of asking the system for its pid.
+
+    Attributes:
+        count: How often.
+        parent: The pid of the process that has forked this one.
     """
 
     count = 0
+    parent = 0
 
     def reset(self, *, forked: bool) -> None:
         self.count += forked
+        self.parent = os.getppid() if forked else 0
 
 
 GENERATION = _Generation()
