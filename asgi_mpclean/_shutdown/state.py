@@ -202,7 +202,8 @@ def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None
         # A thread that is not a daemon could keep the program from ending.
         timer = threading.Timer(timeout, perform_restart)
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # There are too many threads.
+            timer.start()
 
 
 # As early as possible, as the function that is registered first is called last.
