@@ -67,7 +67,6 @@ def test_a_worker_with_nothing_to_do_is_terminated_soon(method: str) -> None:
     assert not report.deadline_passed
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it cannot be seen")
 def test_a_worker_that_computes_is_not_taken_for_idle() -> None:
     registry, got = Registry(), list[str]()
     results = registry.register(SPAWN.Queue(), on_item=got.append)
@@ -196,8 +195,8 @@ def test_the_semaphores_of_a_terminated_worker_are_unlinked(method: str) -> None
     )
     worker.start()
     assert ours.poll(20)
-    semaphore = Path(f"/dev/shm/sem.{ours.recv().lstrip('/')}")
-    assert semaphore.exists()
+    name = ours.recv().lstrip("/")
+    (semaphore,) = Path("/dev/shm").glob(f"*{name}")  # glibc puts "sem." before it, musl nothing.
     report = registry.clean()
     assert [entry.semaphores for entry in report.resources if entry.name == "owner"] == [1]
     assert not semaphore.exists()

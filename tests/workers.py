@@ -93,6 +93,12 @@ def hold(lock: Any, ready: Any) -> None:
     sleep(ready)
 
 
+def read_for_ever(jobs: Any) -> None:
+    """Take jobs, and wait for more."""
+    while True:
+        jobs.get()
+
+
 def read_and_hold(queue: Any, ready: Any, count: int) -> None:
     """Read a little, then stop for ever before the next item, as `get` does in a debugger."""
     for _ in range(count):

@@ -199,7 +199,7 @@ class Session:
             if not ended.is_set():
                 await anyio.to_thread.run_sync(ended.wait, limiter=self._limiter)
         except RuntimeError:  # There are too many threads for one more.
-            while not ended.is_set():
+            while not ended.is_set():  # noqa: ASYNC110 - a thread sets it
                 await anyio.sleep(LOOK_SECONDS)
 
     def end_at_once(self) -> None:

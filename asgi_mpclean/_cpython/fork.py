@@ -36,15 +36,17 @@ class _Generation(PerProcess):
 
     Attributes:
         count: How often.
-        parent: The pid of the process that has forked this one.
+        pid: That of this process.
+        parent: That of the process that has forked this one, which may have ended since.
     """
 
     count = 0
+    pid = 0
     parent = 0
 
     def reset(self, *, forked: bool) -> None:
         self.count += forked
-        self.parent = os.getppid() if forked else 0
+        self.parent, self.pid = self.pid, os.getpid()
 
 
 GENERATION = _Generation()

@@ -16,7 +16,7 @@ import signal
 import sys
 from typing import Any
 
-HIDDEN = ("/proc", "/dev/shm", "/dev/fd")
+HIDDEN = ("/proc", "/dev/shm")
 PIPE_BYTES = 16 * 1024
 F_SETPIPE_SZ = 1031
 MISSING = {
@@ -25,6 +25,8 @@ MISSING = {
     signal: "pidfd_send_signal sigtimedwait sigwaitinfo SIGRTMIN SIGRTMAX SIGPWR SIGSTKFLT",
 }
 real: dict[str, Any] = {"readlink": os.readlink}
+# What asks for its platform in order to import kqueue, which cannot be had here.
+LINUX_ONLY = "trio"
 
 
 def hide(module: Any, name: str) -> None:
@@ -114,5 +116,20 @@ def pretend() -> None:
     multiprocessing.synchronize.Semaphore.get_value = not_implemented
 
 
+class OnLinux:
+    """Imports LINUX_ONLY as on Linux: it stands for what runs on macOS by other means."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        """Be asked for a module, and find none."""
+        if name.partition(".")[0] == LINUX_ONLY:
+            sys.platform = "linux"
+            sys.meta_path.remove(self)
+            try:
+                __import__(LINUX_ONLY)
+            finally:
+                sys.platform = "darwin"
+
+
 if os.environ.get("LIKE_MACOS"):
     pretend()
+    sys.meta_path.insert(0, OnLinux())
