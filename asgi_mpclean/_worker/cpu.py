@@ -25,10 +25,10 @@ def cpu_seconds(pid: int | None) -> float:
         return 0.0
     if sys.platform == "darwin":
         return apple.cpu_seconds(pid)
+    if sys.platform == "linux":  # Exact, where `/proc` rounds down to hundredths twice.
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(~pid << CLOCK_BITS | CLOCK_OF_PROCESS)
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            return time.clock_gettime(~pid << CLOCK_BITS | CLOCK_OF_PROCESS)
     return 0.0
