@@ -6,8 +6,8 @@ it is spent, so that it can be let go of. Each is looked at 1, 2, 4 ... 64 regis
 own, which lets go soon of what ends soon, and then in turn, a few at each registration.
 
 Any number of threads may use it, and signal handlers and destructors. Nothing here waits for a
-lock: what is done to a dictionary is one step each, and whoever finds another at the tidying goes
-on without.
+lock: what is done to a dictionary or a deque is one step each, with a GIL or without (see `gil`),
+and whoever finds another at the tidying goes on without.
 """
 
 from __future__ import annotations
