@@ -173,6 +173,13 @@ class State(PerProcess):
 STATE = State()
 
 
+def listed(things: weakref.WeakSet[Any]) -> list[Any]:
+    """Return what a weak set holds; before 3.14 it cannot be gone through while it grows."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            return list(things)
+
+
 def set_policy(policy: Policy) -> None:
     """Set how to clean up where no lifespan does it; the latest app decides."""
     policy.serving |= STATE.policy.serving
