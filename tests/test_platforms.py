@@ -153,7 +153,9 @@ if {replaced}: later.unlink(); print("the later block is there")
 COMPUTING = """
 registry, got = Registry(), []
 results = registry.register(SPAWN.Queue(), on_item=got.append)
-registry.register(SPAWN.Process(target=workers.compute, args=(results, 1.0))).start()
+worker = registry.register(SPAWN.Process(target=workers.compute, args=(results, 1.0)))
+worker.start()
+workers.prefer(worker.pid)
 results.get(timeout=20)
 report = registry.clean(20)
 print(report.joined, report.forced, got)

@@ -72,6 +72,7 @@ def test_a_worker_that_computes_is_not_taken_for_idle() -> None:
     results = registry.register(SPAWN.Queue(), on_item=got.append)
     worker = registry.register(SPAWN.Process(target=workers.compute, args=(results, 1.0)))
     worker.start()
+    workers.prefer(worker.pid)
     assert results.get(timeout=30) == "started"
     report = registry.clean(timeout=20)
     assert got == ["done"]
