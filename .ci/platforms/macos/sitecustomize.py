@@ -29,17 +29,25 @@ real: dict[str, Any] = {"readlink": os.readlink}
 LINUX_ONLY = "trio"
 
 
-def hide(module: Any, name: str) -> None:
-    """Let a function find nothing in the folders that macOS has not."""
-    function = getattr(module, name)
+class Hiding:
+    """A function that finds nothing in the folders that macOS has not; like one in C, no method."""
 
-    def hiding(path: Any = ".", *args: Any, **options: Any) -> Any:
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self.__name__ = function.__name__
+
+    def __call__(self, path: Any = ".", *args: Any, **options: Any) -> Any:
+        """Be that function."""
         text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
         if any(text == folder or text.startswith(folder + "/") for folder in HIDDEN):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return function(path, *args, **options)
+        return self._function(path, *args, **options)
 
-    hiding.__name__ = name
+
+def hide(module: Any, name: str) -> None:
+    """Put such a function in the place of one."""
+    function = getattr(module, name)
+    hiding = Hiding(function)
     setattr(module, name, hiding)
     for known in (os.supports_fd, os.supports_dir_fd, os.supports_effective_ids):
         if function in known:
