@@ -19,6 +19,10 @@ The way of one queue through the rooms of this package, each of which knows only
 from __future__ import annotations
 
 import importlib
+import sys
+
+if sys.platform == "darwin":  # So that it is told of each fork from now on; Linux tells by itself.
+    from ._cpython import fork as fork
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

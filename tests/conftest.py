@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from elsewhere import platforms, reason_to_skip
 
 import asgi_mpclean
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
@@ -74,6 +75,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items if sys.platform != "win32" else ():
         if item.path.parent.name == "windows":
             item.add_marker(skip)
+    here = platforms()
+    for item in items:
+        if reason := reason_to_skip(item.nodeid, here):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(

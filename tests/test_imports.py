@@ -22,6 +22,7 @@ THIN = {
     "_asgi.options",
     "_asgi.wrapper",
     "_cpython.fork",
+    "_cpython.gil",
     "_cpython.loaded",
     "_cpython.process",
     "_registry.default",

@@ -13,6 +13,7 @@ import os
 import queue
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 from asgi_mpclean._registry.entries import AGES
+from asgi_mpclean._shutdown.state import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -404,3 +406,19 @@ def test_partial_and_bound_methods_are_fine_as_callbacks() -> None:
     mail.put(1)
     registry.clean()
     assert got == [("a", 1)]
+
+
+def test_a_registry_that_is_made_meanwhile_does_not_disturb_a_clean_up() -> None:
+    """Before 3.14 a weak set cannot be gone through while another thread adds something."""
+
+    class Growing(weakref.WeakSet[Any]):
+        def __iter__(self) -> Any:
+            for thing in super().__iter__():
+                yield thing
+                if len(self) < 3:
+                    made.append(Registry())
+                    self.add(made[-1])
+
+    made = [Registry()]
+    assert listed(Growing(made))
+    assert len(made) >= 2

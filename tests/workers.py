@@ -93,6 +93,12 @@ def hold(lock: Any, ready: Any) -> None:
     sleep(ready)
 
 
+def read_for_ever(jobs: Any) -> None:
+    """Take jobs, and wait for more."""
+    while True:
+        jobs.get()
+
+
 def read_and_hold(queue: Any, ready: Any, count: int) -> None:
     """Read a little, then stop for ever before the next item, as `get` does in a debugger."""
     for _ in range(count):
@@ -220,6 +226,12 @@ def compute(results: Any, seconds: float) -> None:
     while time.process_time() < until:
         pass
     results.put("done")
+
+
+def prefer(pid: int | None) -> None:
+    """Have a process compute even where others keep all processors busy, if we may."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid or 0, -20)
 
 
 def fill_as_an_app_does(results: Any, count: int) -> None:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 # What granian's worker has loaded.
 GRANIAN = "granian._signals"
+# How often (seconds) it is looked for the end of a clean-up where no thread can wait for it.
+LOOK_SECONDS = 0.02
 
 
 class Session:
@@ -190,12 +192,20 @@ class Session:
         ended = self._begin()
         try:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(ended.wait, limiter=self._limiter)
+                await self._until(ended)
         except BaseException:  # A second cancellation, or an event loop that is no more.
             ended.wait()
             raise
         finally:
             self._leave()
+
+    async def _until(self, ended: threading.Event) -> None:
+        try:
+            if not ended.is_set():
+                await anyio.to_thread.run_sync(ended.wait, limiter=self._limiter)
+        except RuntimeError:  # There are too many threads for one more.
+            while not ended.is_set():  # noqa: ASYNC110 - a thread sets it
+                await anyio.sleep(LOOK_SECONDS)
 
     def end_at_once(self) -> None:
         """Clean up where nothing can be awaited: the lifespan is dropped, its loop is no more."""

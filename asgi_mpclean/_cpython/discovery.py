@@ -66,7 +66,7 @@ def queues_made_here() -> list[Any]:
     if sys.platform == "win32":
         queues = _queues_put_into()
     else:
-        # A copy of the inner dict is atomic: another thread may be making a queue.
+        # A copy of the inner dict is one step (see `gil`): a thread may be making a queue.
         references = _util._afterfork_registry.data.copy()
         things = [references[age]() for age in sorted(references)]
         queues = [thing for thing in things if isinstance(thing, _queues.Queue)] + dill_queues()

@@ -163,7 +163,8 @@ def has_name(owner: object, name: str) -> bool:
     if hasattr(owner, name):
         return True
     codes = (getattr(member, "__code__", None) for member in vars(owner).values())
-    return any(code is not None and name in code.co_names for code in codes)
+    # PyPy has code of its own kind for what it has built in, which tells no names.
+    return any(name in getattr(code, "co_names", ()) for code in codes)
 
 
 def is_complete(feature: Feature) -> bool | None:

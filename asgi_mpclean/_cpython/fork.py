@@ -33,12 +33,20 @@ class _Generation(PerProcess):
     """How often this process, or one that it comes from, was forked.
 
     A child can tell by it that it is one, at less than the price of asking the system for its pid.
+
+    Attributes:
+        count: How often.
+        pid: That of this process.
+        parent: That of the process that has forked this one, which may have ended since.
     """
 
     count = 0
+    pid = 0
+    parent = 0
 
     def reset(self, *, forked: bool) -> None:
         self.count += forked
+        self.parent, self.pid = self.pid, os.getpid()
 
 
 GENERATION = _Generation()

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def frames_of_other_threads() -> Iterator[tuple[int, FrameType]]:
     """Yield the identifier and the innermost frame of each thread but this one.
 
+    Without a GIL the threads go on meanwhile. Since 3.14 a frame may be asked for its code and its
+    caller all the same, but not for its variables while its own code runs. Who asks for these here
+    does so of a frame that waits in a call, and for `self`, which is set once and kept by others.
+
     A function that holds its own frame among the others makes a cycle of them. When that is
     collected, frames of running threads are cleared: 3.12.1 crashes, newer versions warn of a
     BytesIO.

@@ -16,7 +16,7 @@ def queues_of_handlers() -> list[Any]:
     """Return the queues that the handlers of this process write to; of any kind."""
     if Feature.LOGGING not in AVAILABLE or "logging.handlers" not in sys.modules:
         return []
-    # A copy of the list is atomic: another thread may be making a handler.
+    # A copy of the list is one step: another thread may be making a handler. See `gil`.
     handlers = [reference() for reference in _logging._handlerList[:]]
     queues = [getattr(handler, "queue", None) for handler in handlers]
     return [queue for queue in queues if queue is not None]

@@ -8,26 +8,35 @@ import os
 import re
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import loaded
 from .features import AVAILABLE, Feature
 from .fork import was_forked
 from .tracker import unregister
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
 try:
     import _posixshmem  # type: ignore[import-not-found]  # no stub
 except ImportError:  # pragma: no cover - Windows frees it with its last user
     _posixshmem = None
 
-# A mapped file in the folder of shared memory that is neither a semaphore nor the arena of a Value
-# or an Array, which has no name any more.
-OTHER_MAPPING = "/dev/shm/(?!sem[.]|pym-)"  # noqa: S108 - only looked for
+# A mapped file in the folder of shared memory that is neither a semaphore, as glibc or musl names
+# it, nor the arena of a Value or an Array, which has no name any more.
+OTHER_MAPPING = r"/dev/shm/(?!sem[.]|pym-|mp-\w{8}\b|tmp-\d+ )"  # noqa: S108 - only looked for
 # The random names that Python gives to blocks; no other block has such a name by chance.
 RANDOM_NAME = r"/?psm_[0-9a-f]{8}"
 
 # Device and inode, which tell a block from a later one of the same name.
 Identity = tuple[int, int]
+# macOS gives all blocks the same. There the name alone tells, if it is a random one.
+BY_NAME = 0, 0
+# A block by any other name is compared with ours there, by so many bytes at both ends.
+COMPARED_BYTES = 64 * 1024
 _identities: weakref.WeakKeyDictionary[Any, Identity] = weakref.WeakKeyDictionary()
 
 
@@ -42,7 +51,7 @@ def note_shared_memory(block: Any) -> bool:
     An open block has a descriptor that tells; one that the app has closed has none.
     """
     if block not in _identities:
-        identity = _identity(getattr(block, "_fd", -1))
+        identity = _identity(block, getattr(block, "_fd", -1))
         if identity is not None:
             _identities[block] = identity
     return block in _identities
@@ -50,7 +59,7 @@ def note_shared_memory(block: Any) -> bool:
 
 def believe_name(block: Any) -> None:
     """Assume that `block`, which is closed, is the memory that has its name now."""
-    identity = _identity_by_name(block)
+    identity = _has_name_now(block, _identity)
     if identity is not None:
         _identities.setdefault(block, identity)
 
@@ -100,20 +109,27 @@ def memory_is_gone(block: Any) -> bool:
     except OSError:  # No descriptor is left, or it is somebody else's.
         return False
     try:
-        return _identity(fd) != known
+        return _identity(block, fd) != known
     finally:
         os.close(fd)
 
 
-def _identity(fd: int) -> Identity | None:
+def _identity(block: Any, fd: int) -> Identity | None:
+    """Return what tells the memory behind a descriptor, opened by the name of `block`, from others.
+
+    None where nothing does: on macOS, for a name that somebody has chosen.
+    """
     try:
         status = os.fstat(fd)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    if status.st_ino:
+        return status.st_dev, status.st_ino
+    return BY_NAME if re.fullmatch(RANDOM_NAME, block._name) else None
 
 
-def _identity_by_name(block: Any) -> Identity | None:
+def _has_name_now(block: Any, tells: Callable[[Any, int], T]) -> T | None:
+    """Return what `tells` does of `block` and a descriptor of what has its name now, if any."""
     if _posixshmem is None:
         return None
     try:
@@ -121,15 +137,37 @@ def _identity_by_name(block: Any) -> Identity | None:
     except OSError:
         return None
     try:
-        return _identity(fd)
+        return tells(block, fd)
     finally:
         os.close(fd)
 
 
 def _is_replaced(block: Any) -> bool:
     """Tell whether the name of `block` is another block's now, as the app has unlinked ours."""
-    known, found = _identities.get(block), _identity_by_name(block)
+    return bool(_has_name_now(block, _is_another))
+
+
+def _is_another(block: Any, fd: int) -> bool:
+    known, found = _identities.get(block), _identity(block, fd)
+    if known is None and found is None:
+        return not _has_same_content(block, fd)
     return known is not None and found is not None and known != found
+
+
+def _has_same_content(block: Any, fd: int) -> bool:
+    """Tell whether `block` and the memory behind a descriptor look alike; not if it is closed.
+
+    Another block with the same content, such as a new one, is taken for ours.
+    """
+    ours = getattr(block, "buf", None)
+    size = os.fstat(fd).st_size
+    if ours is None or len(ours) != size:
+        return False
+    import mmap  # noqa: PLC0415 - loaded with any block
+
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as found:
+        ends = slice(COMPARED_BYTES), slice(-COMPARED_BYTES, None)
+        return all(bytes(ours[end]) == found[end] for end in ends)
 
 
 def unlink_shared_memory(block: Any) -> bool:

@@ -35,10 +35,11 @@ def take_backlog(queue: Any) -> list[Any]:
     if not buffer:
         return []
     taken: list[Any] = []
-    # One call in C, which no other thread interrupts: while items were taken one by one, the feeder
-    # would go on taking some between them.
+    # From the right, as the feeder takes from the left: what it takes meanwhile comes before all
+    # that is taken here. With a GIL it takes nothing, as this is one call in C.
     with contextlib.suppress(IndexError):
-        taken.extend(itertools.starmap(buffer.popleft, itertools.repeat(())))
+        taken.extend(itertools.starmap(buffer.pop, itertools.repeat(())))
+    taken.reverse()
     sentinel = _sentinel(queue)
     return [item for item in taken if item is not sentinel]
 

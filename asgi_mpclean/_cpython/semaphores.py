@@ -103,7 +103,7 @@ class Snapshot:
         claimed = []
         for name in names:
             finalizer = self._finalizers.pop(name, None)
-            # Taking the key out is atomic, and makes the finalizer a no-op at exit.
+            # Taking the key out is one step (see `gil`), and makes the finalizer a no-op at exit.
             if finalizer is not None and _util._finalizer_registry.pop(finalizer._key, None):
                 claimed.append(name)
         return claimed

@@ -78,7 +78,8 @@ class Call:
         self._generation = GENERATION.count
         self._pending = _thread.allocate_lock()
         self._pending.acquire()
-        # Each function takes one at its end, atomically; the one that takes the last ends last.
+        # Each function takes one at its end, in one step; the one that takes the last ends last.
+        # `list.pop` is one step without a GIL as well: see `gil`.
         self._unended = [n == 0 for n in range(self.size)]
 
     @property

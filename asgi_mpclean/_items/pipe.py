@@ -140,7 +140,8 @@ class PipeReader(FrameParser):
 
     Holding the readers' lock, nobody else reads: the pipe is asked how much it holds, and not read
     for more. Without the lock, the pipe is opened once more, non-blocking, as Linux can: that
-    leaves the blocking mode of the processes that share it alone.
+    leaves the blocking mode of the processes that share it alone. Elsewhere it is read as with the
+    lock, which blocks if somebody else takes what it holds at the same moment.
 
     Args:
         fd: Tells the descriptor of the read end, None once it is closed. It is asked each time,
@@ -158,7 +159,7 @@ class PipeReader(FrameParser):
         self._own_fd: int | None = None
 
     def read_without_lock(self) -> bool:
-        """Be ready for another reader at the same pipe; tells whether the system can."""
+        """Be ready for another reader at the same pipe; tells whether it cannot block us."""
         if sys.platform == "win32":
             return False
         self.distrust()
@@ -211,7 +212,9 @@ class PipeReader(FrameParser):
     def has_ended(self) -> bool:
         """Tell whether nothing is left in the pipe, and nobody who could write."""
         fd = self._shared_fd()
-        return self.ended or fd is None or _has_no_writer(fd)
+        # Asked in this order, as a writer may have put something and gone. That the pipe can be
+        # read would tell nothing: macOS says so at its end as well.
+        return self.ended or fd is None or (is_hung_up(fd) and not bytes_in_pipe(fd))
 
     def close(self) -> None:
         """Close what this reader opened."""
@@ -221,26 +224,13 @@ class PipeReader(FrameParser):
         self.ended = True
 
 
-def _has_no_writer(fd: int) -> bool:
-    if sys.platform == "win32":
-        return peek(fd) is None
-    event = _poll(fd)
-    return bool(event & select.POLLHUP and not event & select.POLLIN)
-
-
 def is_hung_up(fd: int) -> bool:
     """Tell whether nobody can write any more; on Windows, only once nothing is left to read."""
     if sys.platform == "win32":
         return peek(fd) is None
-    return bool(_poll(fd) & select.POLLHUP)
-
-
-def _poll(fd: int) -> int:
-    if sys.platform == "win32":
-        return 0
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return next((event for _, event in poll.poll(0)), 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def bytes_in_pipe(fd: int) -> int:

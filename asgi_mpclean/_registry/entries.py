@@ -6,8 +6,8 @@ it is spent, so that it can be let go of. Each is looked at 1, 2, 4 ... 64 regis
 own, which lets go soon of what ends soon, and then in turn, a few at each registration.
 
 Any number of threads may use it, and signal handlers and destructors. Nothing here waits for a
-lock: what is done to a dictionary is one step each, and whoever finds another at the tidying goes
-on without.
+lock: what is done to a dictionary or a deque is one step each, with a GIL or without (see `gil`),
+and whoever finds another at the tidying goes on without.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import collections
 import contextlib
 import itertools
 import sys
+import time
 import weakref
+
+from asgi_mpclean._cpython import gil
 
 TYPE_CHECKING = False  # `typing` would cost each worker that imports this 2 ms.
 if TYPE_CHECKING:
@@ -33,6 +36,9 @@ IN_TURN = 4
 # The lost items of so many queues are told by the names of these, those of others together.
 NAMES_OF_LOST = 64
 OTHER_QUEUES = "other queues"
+# The number of references to anything where nothing counts them, as in PyPy: there a queue that the
+# app has dropped is held until it is closed.
+UNCOUNTED = sys.maxsize
 
 
 class _Reference(weakref.ref):  # type: ignore[type-arg]
@@ -86,14 +92,16 @@ class Record:
         return None if self.hidden else resource  # Asked last: see `is_dropped`.
 
     def references(self) -> int:
-        """Return how many references there are to what is held."""
-        return sys.getrefcount(self.held)
+        """Return how many references there are to what is held; as if many, where none count."""
+        return sys.getrefcount(self.held) if hasattr(sys, "getrefcount") else UNCOUNTED
 
     def is_dropped(self) -> bool:
         """Tell whether nobody but this record refers to what it holds; if so, it hides that."""
         if self.references() > UNSHARED:
             return False
         self.hidden = True
+        if not gil.is_enabled():
+            time.sleep(0)  # A processor shows the others late what it has counted, but not so late.
         # Who is just iterating has either got it before, which is counted, or does not any more.
         if self.references() > UNSHARED:
             self.hidden = False
@@ -268,4 +276,8 @@ class _Nothing:
 
 
 # Counted rather than known, as versions of Python count differently.
-UNSHARED = Record(0, _Nothing(), None).references()  # type: ignore[arg-type]
+UNSHARED = (
+    Record(0, _Nothing(), None).references()  # type: ignore[arg-type]
+    if hasattr(sys, "getrefcount")
+    else 0
+)

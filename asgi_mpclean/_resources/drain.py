@@ -138,7 +138,11 @@ class QueueDrain:
                 time.sleep(PIPE_TICK_SECONDS)
 
     def read_without_lock(self) -> bool:
-        """Be ready to read past a lock that its holder will not give back; tells whether it can."""
+        """Be ready to read past a lock that its holder will not give back.
+
+        Returns:
+            Whether that can be done while somebody else reads.
+        """
         return self._make_reader().read_without_lock()
 
     def _make_reader(self) -> PipeReader | MessageReader:

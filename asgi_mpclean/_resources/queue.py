@@ -233,12 +233,17 @@ class QueueCloser:
         try:
             if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))):
                 self._read_until_idle(until, users_ended=users_ended)
-            elif self._is_ours_alone(until, users_ended=users_ended) and drain.read_without_lock():
+            elif (
+                alone := self._is_ours_alone(until, users_ended=users_ended)
+            ) and drain.read_without_lock():
                 self._read_until_idle(until, users_ended=True)
             elif self._wait_for_turn(until):
                 self._read_until_idle(until, users_ended=False)
+            elif alone and users_ended:
+                # Nothing has been taken all the time, so that nobody is about to take it.
+                self._read_until_idle(until, users_ended=True)
             elif drain.bytes_ready():
-                self.report.dropped += self._items_left()
+                self.report.dropped += max(self._items_left(), 1)
         finally:
             corrupt = drain.is_corrupt
             drain.end()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.windows import cpu_seconds_of
 from asgi_mpclean._worker import handle, look, tree
+from asgi_mpclean._worker.cpu import cpu_seconds
 from asgi_mpclean._worker.handle import KILL
 from asgi_mpclean._worker.semaphores import made_by, unlink_leftovers
 
@@ -233,16 +232,6 @@ class WorkerCloser:
             elif time.monotonic() >= until:
                 self.report.outcome = "still running"
             time.sleep(KILLED_LOOK_SECONDS)
-
-
-def cpu_seconds(pid: int | None) -> float:
-    """Return the CPU time that a process has used, on Linux; elsewhere 0."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        if sys.platform == "win32":
-            return 0.0
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return 0.0
 
 
 def _make(entry: Entry, report: ResourceReport, _context: Context) -> WorkerCloser:

@@ -17,7 +17,7 @@ from asgi_mpclean._resources.worker import PROCESS
 from .closers import Closers
 from .plan import Plan
 from .request import Request
-from .state import STATE
+from .state import STATE, listed
 from .triggers import clean_up, policy_here, run_plan
 from .workers import WorkersEnd
 
@@ -91,7 +91,7 @@ def _awaited(waiting: Waiting) -> Any | None:
 
 def _entry(resource: Any) -> Entry:
     """Return a resource with the options it was registered with."""
-    registries: list[Registered] = list(STATE.registries)
+    registries: list[Registered] = listed(STATE.registries)
     for registry in registries:
         if (entry := registry.entry_of(resource)) is not None:
             return entry
@@ -105,7 +105,7 @@ def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:
     for entry in workers:
         closers.add(entry)
     if workers:
-        for registry in list(STATE.registries):
+        for registry in listed(STATE.registries):
             for entry in registry.queues():
                 closers.add(entry)
         WorkersEnd(closers, request.timeout, discover=False).wait()

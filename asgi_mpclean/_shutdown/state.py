@@ -178,6 +178,13 @@ class State(PerProcess):
 STATE = State()
 
 
+def listed(things: weakref.WeakSet[Any]) -> list[Any]:
+    """Return what a weak set holds; before 3.14 it cannot be gone through while it grows."""
+    while True:
+        with contextlib.suppress(RuntimeError):
+            return list(things)
+
+
 def set_policy(policy: Policy) -> None:
     """Set how to clean up where no lifespan does it; the latest app decides."""
     policy.chosen = True
@@ -208,7 +215,8 @@ def end_session(session: Lifetime, timeout: float, *, signal_came: bool) -> None
         # A thread that is not a daemon could keep the program from ending.
         timer = threading.Timer(timeout, perform_restart)
         timer.daemon = True
-        timer.start()
+        with contextlib.suppress(RuntimeError):  # There are too many threads.
+            timer.start()
 
 
 # As early as possible, as the function that is registered first is called last.

@@ -29,7 +29,7 @@ from .plan import Plan
 from .request import BY_CALL, Request
 from .signals import guard
 from .signals.held_back import HeldBack
-from .state import STATE, Policy
+from .state import STATE, Policy, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ def _before_threads_are_joined() -> None:
     """
     policy = policy_here()
     discovers = policy.discover_at_exit and bool(live_executors())
-    if discovers or any(registry.has_executors() for registry in list(STATE.registries)):
+    if discovers or any(registry.has_executors() for registry in listed(STATE.registries)):
         clean_up(Request.before_threads_are_joined(policy))
         keep_status()
 
@@ -218,7 +218,7 @@ def run_plan(request: Request, publish: Publish) -> CleanupReport:
     Returns:
         What was done.
     """
-    registries: list[Registered] = list(STATE.registries)
+    registries: list[Registered] = listed(STATE.registries)
     if request.going_away or request.stopping:
         expect_thread_errors(going_away=request.going_away)
     if request.executors_alone:

@@ -6,6 +6,7 @@ do by a pipe of which only the parent has the other end; multiprocessing has one
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing.connection
 import os
 import signal
@@ -31,9 +32,11 @@ def end_with_parent(sentinel: Any, parent: int | None) -> None:
     """
     if sentinel is not None:
         arguments = (sentinel, parent if parent == os.getppid() else None)
-        threading.Thread(
+        thread = threading.Thread(
             target=_wait_for_parent, args=arguments, name="asgi_mpclean-parent", daemon=True
-        ).start()
+        )
+        with contextlib.suppress(RuntimeError):  # There are too many: it works all the same.
+            thread.start()
 
 
 def _wait_for_parent(sentinel: Any, parent: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asgi_mpclean._cpython.children import when_worker_forked
 from asgi_mpclean._cpython.main_thread import send_soon
-from asgi_mpclean._shutdown.state import STATE
+from asgi_mpclean._shutdown.state import STATE, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +80,7 @@ class _Fork:
 
 
 def _watches() -> Iterable[Inherited]:
-    return list(STATE.watches)
+    return listed(STATE.watches)
 
 
 if hasattr(os, "register_at_fork") and hasattr(signal, "pthread_sigmask"):

@@ -8,7 +8,7 @@ import types
 from typing import TYPE_CHECKING
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
-from asgi_mpclean._shutdown.state import STATE
+from asgi_mpclean._shutdown.state import STATE, listed
 
 from .fork import FATAL
 from .handler import is_loop
@@ -71,7 +71,7 @@ def come() -> list[_Chained]:
 def leave() -> None:
     """Take the guard away, once nothing is registered any more."""
     watch = STATE.guard
-    if watch is None or any(len(registry) for registry in list(STATE.registries)):
+    if watch is None or any(len(registry) for registry in listed(STATE.registries)):
         put_back()
     elif in_main_thread():
         STATE.guard = None

@@ -6,6 +6,7 @@ import enum
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # One CTRL-C can reach a process twice, by its group and by its supervisor. A signal that comes
 # again sooner than this (seconds) does not count as a second one, unless the server counts it.
 REPEAT_SECONDS = 0.25
+
+# PyPy takes a handler that equals SIG_DFL for that itself, and lets the signal kill.
+MAY_EQUAL_DEFAULT = sys.implementation.name == "cpython"
 
 # The first process of a PID namespace, such as that of a container.
 FIRST_PROCESS = 1
@@ -109,7 +113,9 @@ class Handler:
         return doc
 
     def __eq__(self, other: object) -> bool:
-        return self is other or bool(self._mpclean.previous == other)
+        previous = self._mpclean.previous
+        answers = callable(previous) or MAY_EQUAL_DEFAULT
+        return self is other or (answers and bool(previous == other))
 
     def __hash__(self) -> int:
         # Equal to SIG_DFL, `signal.getsignal` would return that in the place of this one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._cpython.dispositions import found_handler
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
@@ -60,14 +61,14 @@ class Watch:
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
         for signum in signals if in_main_thread() else ():
-            found = signal.getsignal(signum)
+            found = found_handler(signum)
             if callable(found) or is_default(found):
                 self._join(signum, found)
 
     def guard(self, signals: Iterable[int]) -> None:
         """Watch those of the signals that would kill the process without any clean-up."""
         for signum in signals if in_main_thread() else ():
-            found: Any = signal.getsignal(signum)
+            found = found_handler(signum)
             known = chained(found)
             if known.kills if known is not None else is_default(found):
                 self._join(signum, found)

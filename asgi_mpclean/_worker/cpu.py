@@ -1,0 +1,34 @@
+"""The CPU time of another process, which tells whether it computes or waits for work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+
+if sys.platform == "darwin":  # Now, as a clean-up is no time for it.
+    from . import apple
+
+# The clock of another process is numbered by its pid; `clock_getcpuclockid(3)` of Linux returns so.
+CLOCK_BITS, CLOCK_OF_PROCESS = 3, 2
+
+
+def cpu_seconds(pid: int | None) -> float:
+    """Return the CPU time that a process has used, 0 where that is not known.
+
+    It is known on Linux, with and without `/proc`, and on macOS. Elsewhere a worker that computes
+    cannot be told from one that waits for work, and is terminated as early.
+    """
+    if pid is None or pid < 1:  # The numbers below stand for this process.
+        return 0.0
+    if sys.platform == "darwin":
+        return apple.cpu_seconds(pid)
+    if sys.platform == "linux":  # Exact, where `/proc` rounds down to hundredths twice.
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(~pid << CLOCK_BITS | CLOCK_OF_PROCESS)
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0

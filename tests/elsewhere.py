@@ -1,0 +1,89 @@
+"""The tests that cannot show anything on some platform, each with the reason why.
+
+`.ci/macos`, `.ci/musl`, `.ci/freethreaded` and `.ci/pypy` run the others there. What a test needs
+of Linux itself, as most in `tests/harm` do, it says where it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from asgi_mpclean._cpython import gil
+
+MACOS = "macos"
+PYPY = "pypy"
+FREE = "freethreaded"
+NO_PIDFD = "no pidfd"
+
+PROC = "it counts by /proc and /dev/shm"
+QSIZE = "without qsize only that something is lost is known, not how much"
+INSIDE = "it asks a semaphore for its value, which macOS does not tell"
+LAUNCHER = "this interpreter is made of another program, which cannot be started so"
+REFERENCES = "nothing counts references, so that a dropped queue is held until it is closed"
+COLLECTOR = "its garbage collector has nothing to look into"
+
+# What a test's name begins with, as pytest says it, and the reason.
+SKIPPED: dict[str, dict[str, str]] = {
+    MACOS: {
+        "tests/harm/": PROC,
+        "tests/test_corners.py::test_items_behind_one_that_a_dead_reader_had_begun_are_c": QSIZE,
+        "tests/test_queue_peers.py::test_what_a_live_reader_holds_the_lock_of": QSIZE,
+        "tests/test_queue_peers.py::test_who_waits_in_join_is_woken": INSIDE,
+        "tests/test_logging.py::test_who_waits_for_an_item_is_known_as_a_reader": INSIDE,
+        "tests/test_read_ahead.py::test_another_process_that_holds_a_pipe_is_seen": PROC,
+        "tests/test_read_ahead.py::test_who_cannot_be_looked_at_may_hold_it": PROC,
+        "tests/test_kinds.py::test_a_later_block_of_the_same_name_is_not_unlinked": PROC,
+        "tests/test_restart.py::test_a_daemon_that_has_left_its_parent_can": (
+            "it is adopted by another process than the first, as only Linux can have it"
+        ),
+        "tests/test_cpython.py::test_what_makes_no_sense_is_thrown_away": (
+            "it reads a pipe by another descriptor, as only Linux can"
+        ),
+        "tests/test_cpython.py::test_a_semaphore_": PROC,
+    },
+    FREE: {
+        "tests/test_restart.py::test_it_runs_again_as_it_was_started": LAUNCHER,
+        "tests/harm/test_corners_of_harm.py::test_a_sub_interpreter": LAUNCHER,
+        "tests/harm/test_corners_of_harm.py::test_a_thread_takes_what_prepares": LAUNCHER,
+    },
+    NO_PIDFD: {
+        "tests/test_handles.py::test_a_process_that_is_gone_has_no_handle": "there is no pidfd",
+        "tests/test_corners.py::test_a_worker_that_cannot_be_killed": "there is no pidfd",
+        "tests/harm/test_strangers.py::test_a_helper_that_cleans_up": "there is no pidfd",
+        "tests/harm/test_strangers.py::test_what_descendants_start_while": "there is no pidfd",
+    },
+    PYPY: {
+        "tests/test_cpython.py::test_a_look_at_what_threads_do_leaves_no_frame": COLLECTOR,
+        "tests/test_registry.py::test_a_script_that_registers_for_ever": REFERENCES,
+        "tests/test_rare_names.py::test_where_mappings_cannot_be_read": COLLECTOR,
+        "tests/test_registry.py::test_what_cannot_be_registered[_PySimpleQueue": (
+            "its queue between threads is written in Python, by another name"
+        ),
+    },
+}
+
+
+def platforms() -> list[str]:
+    """Return what is special here."""
+    found = {
+        MACOS: sys.platform == "darwin",
+        FREE: not gil.is_enabled(),
+        NO_PIDFD: not hasattr(os, "pidfd_open"),
+        PYPY: sys.implementation.name == "pypy",
+    }
+    return [name for name, here in found.items() if here]
+
+
+def reason_to_skip(test: str, here: list[str]) -> str | None:
+    """Return why a test is skipped here, None if it is not.
+
+    Args:
+        test: Its name, as pytest says it.
+        here: What is special here.
+    """
+    for name in here:
+        for beginning, reason in SKIPPED[name].items():
+            if test.startswith(beginning):
+                return f"{name}: {reason}"
+    return None
