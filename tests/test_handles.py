@@ -87,7 +87,7 @@ def test_a_process_that_is_gone_has_no_handle() -> None:
     ("name", "whose"),
     [
         ("/mp-abc_0189", True),
-        ("/mp-abc_0189.123.4z", True),  # By `asgi-mpclean trace`.
+        ("/mp-abc_0189.123.4", True),  # By `asgi-mpclean trace`.
         ("/mp-abc_0189.123", False),
         ("/mp-abc_01890", False),
         ("/mp-ABC_0189", False),

@@ -37,7 +37,7 @@ HANDFUL = 100
 DEFAULT_PREFIX = "/mp"
 RANDOM = r"[a-z0-9_]{8}"
 # What `asgi-mpclean trace` adds to it: the pid and the number of the line that made it.
-ORIGIN = r"(?:\.\d+\.[0-9a-z]+)?"
+ORIGIN = r"(?:\.\d+\.\d+)?"
 
 
 class _Inheritance(PerProcess):
