@@ -228,6 +228,7 @@ def test_a_cut_record_and_the_next_are_told_apart(tmp_path: Path) -> None:
     assert len(process.origins) == 1
 
 
+@pytest.mark.timeout(400)
 def test_many_processes(python: str, tmp_path: Path) -> None:
     count = 1000 if LONG else 40
     program = f"""
@@ -244,7 +245,8 @@ def test_many_processes(python: str, tmp_path: Path) -> None:
         for pid in pids:
             os.waitpid(pid, 0)
     """
-    run = traced([python, "-W", "ignore", written(tmp_path, program)], folder=tmp_path)
+    command = [python, "-W", "ignore", written(tmp_path, program)]
+    run = traced(command, folder=tmp_path, timeout=380)
     assert run.status == 0
     assert run.leaks == {"app.py:8": f"{count} Lock {count}"}
     (leak,) = run.report["leaks"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from typing import TYPE_CHECKING
@@ -140,13 +141,28 @@ class Trace:
         Args:
             name: The name of a semaphore or a block of shared memory, without a slash.
         """
+        if name in self._named:
+            return self._named[name]
         found = _NUMBER.search(name)
-        for process in reversed(self.processes):
-            if name in process.named:
-                return process, process.named[name]
-            if found and process.pid == int(found[1]) and int(found[2]) in process.origins:
+        for process in self._by_pid.get(int(found[1]), ()) if found else ():
+            if found and int(found[2]) in process.origins:
                 return process, process.origins[int(found[2])]
         return None
+
+    @functools.cached_property
+    def _named(self) -> dict[str, tuple[Process, Origin]]:
+        return {
+            name: (process, origin)
+            for process in self.processes
+            for name, origin in process.named.items()
+        }
+
+    @functools.cached_property
+    def _by_pid(self) -> dict[int, list[Process]]:
+        found: dict[int, list[Process]] = {}
+        for process in self.processes:
+            found.setdefault(process.pid, []).append(process)
+        return found
 
     def statuses(self) -> dict[int, int]:
         """Return how children have ended, by pid, as their parents came to know it."""
