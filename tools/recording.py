@@ -128,7 +128,7 @@ def show(console: Console, title: str, *, library: bool) -> None:
         clock = "" if seconds is None else f"{seconds:5.1f} s"
         for part in textwrap.wrap(line, WIDTH - CLOCK, subsequent_indent=" " * 10):
             style = "bold yellow" if part == "^C" else ""
-            console.print(Text(clock.ljust(CLOCK), "cyan") + Text(part, style))
+            console.print(Text.assemble((clock.ljust(CLOCK), "cyan"), (part, style)))
             clock = ""
     seconds = lines[-1][0] or 0.0
     console.print(Text(f"{' ' * CLOCK}Ended after {seconds:.1f} s; {left}.", "bold"), end="\n\n")

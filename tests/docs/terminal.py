@@ -27,7 +27,7 @@ QUIET = 5.0
 """Seconds without a word after which what has been left running prints nothing more."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-SOME_PID = "4242"
+SOME_PID = re.compile(r"\b4242\b")
 PID = re.compile(r"process \[?(?:\x1b\[\d+m)?(\d+)")
 JOB = re.compile(r"^(\[\d+\]) \d+$", re.MULTILINE)
 
@@ -156,10 +156,9 @@ class Desk:
         if not found and wanted:
             message = "nothing runs that could print this or be stopped"
             raise PageError(message)
-        if step.typed and SOME_PID in step.typed and busy:
-            step = dataclasses.replace(
-                step, typed=step.typed.replace(SOME_PID, busy[0].number_printed())
-            )
+        if step.typed and SOME_PID.search(step.typed) and busy:
+            typed = SOME_PID.sub(busy[0].number_printed(), step.typed)
+            step = dataclasses.replace(step, typed=typed)
         (found[0] if found else self._open()).do(step)
 
     def _open(self) -> Terminal:

@@ -15,7 +15,6 @@ import yaml
 from pages import PAGES, PICTURES, ROOT, Block, blocks, steps
 from terminal import SECONDS, Desk, PageError, as_pattern, same
 
-import asgi_mpclean
 from asgi_mpclean._check.net import free_port
 
 LONG = "MPC_LONG" in os.environ
@@ -40,8 +39,9 @@ def marked(page: Path) -> list[pytest.MarkDecorator]:
     needed = NEEDED.get(page.name)
     if needed and not shutil.which(needed) and not is_installed(needed):
         marks.append(pytest.mark.skip(reason=f"needs {needed}"))
-    if page.name == "trace.md" and "trace" not in asgi_mpclean.__all__:
-        marks.append(pytest.mark.skip(reason="this version has no trace yet"))
+    room = ROOT / "asgi_mpclean" / f"_{page.stem}"
+    if page.name in {"run.md", "trace.md"} and not room.is_dir():
+        marks.append(pytest.mark.skip(reason=f"this version has no {page.stem} yet"))
     if not LONG and page.name not in QUICK:
         marks.append(pytest.mark.skip(reason="with --long"))
     return marks
