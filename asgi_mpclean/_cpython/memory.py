@@ -165,7 +165,7 @@ def _has_same_content(block: Any, fd: int) -> bool:
         return False
     import mmap  # noqa: PLC0415 - loaded with any block
 
-    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as found:
+    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as found:
         ends = slice(COMPARED_BYTES), slice(-COMPARED_BYTES, None)
         return all(bytes(ours[end]) == found[end] for end in ends)
 

@@ -28,7 +28,8 @@ def cpu_seconds(pid: int | None) -> float:
     if sys.platform == "linux":  # Exact, where `/proc` rounds down to hundredths twice.
         with contextlib.suppress(OSError):
             return time.clock_gettime(~pid << CLOCK_BITS | CLOCK_OF_PROCESS)
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0

@@ -66,11 +66,12 @@ class _Fork:
         for watch in _watches():
             watch.unguard()
         mask = self._masks.get(threading.get_ident())
-        for signum in () if mask is None else signal.sigpending() & (set(FATAL) - mask):
-            # What a handler raises here would only be printed, and lost.
-            if callable(signal.getsignal(signum)):
-                signal.sigwait({signum})
-                send_soon(signum, AFTER_FORK_SECONDS)
+        if mask is not None and sys.platform != "win32":
+            for signum in signal.sigpending() & (set(FATAL) - mask):
+                # What a handler raises here would only be printed, and lost.
+                if callable(signal.getsignal(signum)):
+                    signal.sigwait({signum})
+                    send_soon(signum, AFTER_FORK_SECONDS)
         self.in_parent()
 
     def in_worker(self) -> None:
