@@ -96,7 +96,6 @@ class QueueCloser:
         self._drain = QueueDrain(queue, delivery)
         self._backlog: list[Any] = []
         self._full = 0, 0.0  # the bytes of a queue that has been full, since when
-        self._was_held_back = False  # It has been written to faster than it is delivered.
 
     # Before and while the workers end ----------------------------------------------------------
 
@@ -147,12 +146,9 @@ class QueueCloser:
         ready = self._drain.bytes_ready() if self.owned else 0
         if self.is_filled_by_others or ready >= NEARLY_FULL_BYTES:
             if self._drain.is_held_back:
-                self._was_held_back = True
                 self.delivery.make_room()
             if self.read_some():
-                # To wait for more from one who may never stop would only fill the memory.
-                if not self._was_held_back:
-                    self.last_output = time.monotonic()
+                self.last_output = time.monotonic()
             elif self.owned and self._drain.bytes_ready():
                 return
         if self.is_filled_by_others and not self._drain.is_at_end:
