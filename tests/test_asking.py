@@ -10,7 +10,7 @@ import pytest
 import workers
 from desk import Desk
 
-from asgi_mpclean import work_off
+from asgi_mpclean import Registry, work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,20 @@ def test_a_worker_that_is_asked_finishes_the_job_in_hand(
     # Jobs that nobody has begun are delivered, not worked off.
     assert desk.jobs_left == sorted(desk.jobs_left)
     assert len(desk.jobs_left) > JOBS // 2
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_the_sentinel_is_left_to_a_worker_that_has_not_begun_to_read(kind: str) -> None:
+    context: Any = multiprocessing.get_context("spawn")
+    registry = Registry()
+    jobs, results = registry.register(getattr(context, kind)()), context.Queue()
+    stop = functools.partial(jobs.put, None)
+    worker = registry.Process(
+        target=workers.work_until_none, args=(jobs, results), ctx=context, stop=stop
+    )
+    worker.start()  # It still imports when the clean-up begins, which reads what others have put.
+    report = registry.clean(20)
+    assert (worker.exitcode, report.forced) == (0, 0)
 
 
 @pytest.mark.parametrize("size", [0, 5], ids=["unbounded", "bounded"])

@@ -137,9 +137,16 @@ def force_write_lock(queue: Any) -> bool:
     return True
 
 
-def never_put(queue: Any) -> bool:
-    """Tell whether this process has put nothing into `queue`: others fill it, we read it."""
-    return Feature.FEEDER in AVAILABLE and getattr(queue, "_thread", None) is None
+def never_put(queue: Any, *, unknown: bool) -> bool:
+    """Tell whether this process has put nothing into `queue`: others fill it, we read it.
+
+    Args:
+        queue: Any queue of multiprocessing.
+        unknown: The answer for a SimpleQueue, which does not know.
+    """
+    if Feature.FEEDER not in AVAILABLE:
+        return False
+    return getattr(queue, "_thread", None) is None if hasattr(queue, "_thread") else unknown
 
 
 def feeder(queue: Any) -> threading.Thread | None:

@@ -85,8 +85,6 @@ class QueueCloser:
             semaphores = semaphore_names_of(queue)
         self.names = semaphores if self.owned else []
         self.was_closed = is_closed(queue)
-        # Others put and this process reads: it has to go on, or they block instead of ending.
-        self.is_filled_by_others = never_put(queue)
         self.is_left_to_workers = False  # They have been asked to work it off.
         self.carries_log = False  # It is left to who reads it, until all else is done.
         # For who waits for the workers: when they last wrote something here, and what becomes
@@ -144,14 +142,17 @@ class QueueCloser:
         if self.is_left_to_workers or self.carries_log:
             return
         ready = self._drain.bytes_ready() if self.owned else 0
-        if self.is_filled_by_others or ready >= NEARLY_FULL_BYTES:
+        # Others put and this process reads: it has to go on, or they block instead of ending. What
+        # a `stop` puts is for a worker, which may not have begun to read.
+        filled_by_others = never_put(self.queue, unknown=not self._drain.ignore_sentinels)
+        if filled_by_others or ready >= NEARLY_FULL_BYTES:
             if self._drain.is_held_back:
                 self.delivery.make_room()
             if self.read_some():
                 self.last_output = time.monotonic()
             elif self.owned and self._drain.bytes_ready():
                 return
-        if self.is_filled_by_others and not self._drain.is_at_end:
+        if filled_by_others and not self._drain.is_at_end:
             self.awaited = self._drain.awaitable() if self.owned else None
 
     def lend_room(self) -> None:
