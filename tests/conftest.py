@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import gc
 import multiprocessing
@@ -75,10 +76,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items if sys.platform != "win32" else ():
         if item.path.parent.name == "windows":
             item.add_marker(skip)
+    if "MPC_LONG" not in os.environ:
+        _sample(items)
     here = platforms()
     for item in items:
         if reason := reason_to_skip(item.nodeid, here):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _sample(items: list[pytest.Item]) -> None:
+    """Skip the cases of long tables that are left to `--long`: all but every nth, and the smoke."""
+    places = collections.Counter[str]()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is None:
+            continue
+        name = item.nodeid.partition("[")[0]
+        if places[name] % mark.args[0] and item.get_closest_marker("smoke") is None:
+            item.add_marker(pytest.mark.skip(reason="a case in several is enough: --long"))
+        places[name] += 1
 
 
 def pytest_terminal_summary(

@@ -73,6 +73,7 @@ def test_the_sentinel_is_left_to_a_worker_that_has_not_begun_to_read(kind: str) 
 
 
 @pytest.mark.parametrize("size", [0, 5], ids=["unbounded", "bounded"])
+@pytest.mark.sampled(3)
 def test_jobs_are_worked_off_if_stop_says_so(method: str, size: int) -> None:
     desk = Desk(method, size)
     for _ in range(WORKERS):

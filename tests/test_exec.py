@@ -84,6 +84,7 @@ CALLS = [
 
 @pytest.mark.parametrize("guarded", [False, True], ids=["ours", "guarded os"])
 @pytest.mark.parametrize(("call", "ran"), CALLS)
+@pytest.mark.sampled(3)
 def test_each_function_cleans_up_and_runs_the_program(call: str, ran: str, guarded: bool) -> None:
     owner = "os" if guarded else "asgi_mpclean"
     guard = "asgi_mpclean.guard_exec()" if guarded else ""
@@ -237,6 +238,7 @@ def test_it_waits_for_another_thread_that_cleans() -> None:
     ],
     ids=["worker", "blocked worker", "pool", "manager", "executor"],
 )
+@pytest.mark.sampled(3)
 def test_nothing_of_multiprocessing_lives_on(alive: str, method: str) -> None:
     body = f"""
     import concurrent.futures

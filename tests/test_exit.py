@@ -69,6 +69,7 @@ ENDED, FORCED = (f"ProcessPoolExecutor {how} some cancelled" for how in ("closed
     ],
     ids=["registered", "a long job", "discovered", "a queue as well", "and a thread"],
 )
+@pytest.mark.sampled(2)
 def test_the_jobs_of_an_executor_do_not_hold_up_the_exit(
     body: str, seconds: float, discover: bool, expected: list[str]
 ) -> None:

@@ -125,6 +125,7 @@ def test_jobs_in_hand_are_finished_and_the_others_cancelled(
     ("job", "outcome"),
     [(workers.begin_and_sleep, "terminated"), (workers.begin_and_ignore_sigterm, "killed")],
 )
+@pytest.mark.sampled(2)
 def test_a_job_without_an_end_is_forced(
     kind: str, job: Callable[..., object], outcome: str, tmp_path: Path
 ) -> None:
@@ -338,6 +339,7 @@ def test_without_a_feature_it_is_ended_all_the_same(kind: str) -> None:
 
 @with_processes
 @pytest.mark.parametrize("when", ["idle", "busy"])
+@pytest.mark.sampled(3)
 def test_sigterm_ends_a_worker_and_runs_its_finalizers(
     kind: str, when: str, tmp_path: Path, method: str
 ) -> None:

@@ -135,6 +135,7 @@ def survive(seed: int, method: str, names: list[str], log: ChaosLog) -> None:
 
 @pytest.mark.timeout(PATIENCE + 30)
 @pytest.mark.parametrize(("name", "method"), ALONE)
+@pytest.mark.sampled(6)
 def test_a_fault(name: str, method: str, pytestconfig: pytest.Config, chaos_log: ChaosLog) -> None:
     survive(pytestconfig.getoption("chaos_seed"), method, [name], chaos_log)
 

@@ -157,6 +157,7 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
         (f"--signal int {UVICORN}", 0, ["clean"]),
     ],
 )
+@pytest.mark.sampled(4)
 def test_what_it_says_of_an_app(folder: Path, words: str, status: int, said: list[str]) -> None:
     outcome = check(folder, *words.format(python=sys.executable).split())
     assert outcome.status == status, outcome.output
@@ -216,6 +217,7 @@ def test_wrong_use_starts_nothing(
         ),
     ],
 )
+@pytest.mark.sampled(4)
 def test_what_does_not_serve_is_told_and_ended(folder: Path, words: str, said: str) -> None:
     (folder / "told.txt").write_text("[Errno 98] Address already in use")
     outcome = check(folder, *words.format(python=sys.executable).split())

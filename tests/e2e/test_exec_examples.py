@@ -101,6 +101,7 @@ def ask(port: int, method: str = "GET", path: str = "/") -> str:
         connection.close()
 
 
+@pytest.mark.skipif("MPC_LONG" not in os.environ, reason="ten restarts take their time: --long")
 def test_ten_restarts_under_load_refuse_no_connection() -> None:
     with Server(sys.executable, str(EXAMPLES / "restart_uvicorn.py")) as server:
         server.wait_until_ready()

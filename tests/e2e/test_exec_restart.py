@@ -62,6 +62,7 @@ def stop(server: Server) -> Outcome:
     ],
     ids=["loop", "thread", "uvloop", "middleware", "-m uvicorn", "FastAPI lifespan"],
 )
+@pytest.mark.sampled(3)
 def test_a_request_under_way_is_finished_first(
     words: tuple[str, ...], where: str, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_each_worker_owns_what_it_made_itself(stop: Stop) -> None:
 
 @stopped_by
 @pytest.mark.parametrize("options", [["--preload"], []], ids=["preload", "workers"])
+@pytest.mark.sampled(3)
 def test_the_status_is_that_of_gunicorn_alone(stop: Stop, options: list[str]) -> None:
     statuses = []
     for library in (True, False):

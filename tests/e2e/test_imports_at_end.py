@@ -70,6 +70,7 @@ def imported_at_end(end: str, method: str, registered: str, *, library: bool) ->
 @pytest.mark.parametrize(
     ("end", "method", "registered"), [cell for cell in CELLS if LONG or cell in ALWAYS]
 )
+@pytest.mark.sampled(3)
 def test_a_clean_up_imports_nothing(end: str, method: str, registered: str) -> None:
     imported = imported_at_end(end, method, registered, library=True)
     if imported:  # Without the library, most of these programs hang or are killed.

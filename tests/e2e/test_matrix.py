@@ -74,6 +74,7 @@ UNCLEAN = {
 
 
 @pytest.mark.parametrize(("cell", "expected"), UNCLEAN.items(), ids=str)
+@pytest.mark.sampled(2)
 def test_a_cell_that_is_not_clean_is_seen(cell: Cell, expected: list[str]) -> None:
     assert faults(cell, measure(cell, library=False)) == expected
 

@@ -70,6 +70,7 @@ def run_app(name: str, folder: Path, *, reload: bool = False, library: bool = Tr
 
 @pytest.mark.parametrize("stop", [pytest.param(ctrl_c, marks=pytest.mark.smoke), terminate])
 @pytest.mark.parametrize("reload", [False, True], ids=["plain", "reload"])
+@pytest.mark.sampled(2)
 def test_run_delivers_the_backlog_and_leaves_nothing(
     tmp_path: Path, stop: Stop, *, reload: bool
 ) -> None:
@@ -85,6 +86,7 @@ def test_run_delivers_the_backlog_and_leaves_nothing(
 
 @stopped_by
 @pytest.mark.parametrize("reload", [False, True], ids=["plain", "reload"])
+@pytest.mark.sampled(3)
 def test_run_ends_with_the_status_of_nicegui_alone(
     tmp_path: Path, stop: Stop, *, reload: bool
 ) -> None:

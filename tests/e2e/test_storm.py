@@ -26,6 +26,7 @@ def skip_without(server: str) -> None:
 
 @pytest.mark.timeout(180)  # Several control runs may hang one after the other.
 @pytest.mark.parametrize("number", range(RUNS))
+@pytest.mark.sampled(3)
 def test_a_signal_at_any_moment_leaves_nothing(number: int) -> None:
     shot = storm.aim(SEED, number)
     skip_without(shot.server)

@@ -77,6 +77,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc
         Case("idle", CTRL_C, "--reload"),
     ),
 )
+@pytest.mark.sampled(2)
 def test_idle_queues_leave_nothing(case: Case, tmp_path: Path) -> None:
     """Two queues that nobody uses; without the library they leak in most of these cases."""
     outcome, account = run(case, tmp_path)
@@ -97,6 +98,7 @@ def test_idle_queues_leave_nothing(case: Case, tmp_path: Path) -> None:
     Case("backlog", CTRL_C_TWICE, "--loop uvloop"),
     smoke=(Case("backlog", CTRL_C), Case("backlog", SIGTERM)),
 )
+@pytest.mark.sampled(2)
 def test_backlog_is_delivered_in_order(case: Case, tmp_path: Path) -> None:
     """10,000 items that nobody has read, most of them not even in the pipe yet."""
     outcome, account = run(case, tmp_path)
@@ -151,6 +153,7 @@ def test_unregistered_backlog_is_dropped_and_told(case: Case, tmp_path: Path) ->
         Case("full_results", SIGTERM, asked=True, worker="plain", wrap="lifespan"),
     ),
 )
+@pytest.mark.sampled(2)
 def test_no_job_and_no_result_is_lost(case: Case, tmp_path: Path) -> None:
     """A worker stuck because nobody reads its results: each job comes back, done or not."""
     outcome, account = run(case, tmp_path)

@@ -67,6 +67,7 @@ def test_ctrl_c_twice(case: Case, tmp_path: Path) -> None:
     Case("idle", CTRL_C_TWICE, "--loop uvloop", moment="starting"),
     smoke=(Case("idle", SIGTERM, moment="importing"),),
 )
+@pytest.mark.sampled(2)
 def test_stopped_before_it_serves(case: Case, tmp_path: Path) -> None:
     """The queues are there already while the app is imported, and the library may not be yet."""
     outcome, _account = run(case, tmp_path)

@@ -34,6 +34,7 @@ def case(wait: str, how: str, method: str = "spawn", wrap: str = "wrapper") -> C
     ],
     ids=str,
 )
+@pytest.mark.sampled(3)
 def test_the_clean_up_begins_before_the_app_has_shut_down(
     case: Case, results: int, tmp_path: Path
 ) -> None:
@@ -57,5 +58,6 @@ def test_an_app_that_takes_its_time_keeps_its_queues(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wait", ["join", "queue"])
+@pytest.mark.sampled(2)
 def test_without_the_library_it_hangs(wait: str) -> None:
     assert hangs_without_library(case(wait, SIGTERM))

@@ -91,6 +91,7 @@ def test_a_writer_that_never_stops_is_ended_rather_than_read(
         pytest.param("Pipe", "a grandchild", "registered", "spawn", marks=long),
     ],
 )
+@pytest.mark.sampled(3)
 def test_nothing_is_read_without_the_lock_that_its_readers_take(
     what: str, who: str, how: str, method: str, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ ALL = [
 
 
 @pytest.mark.parametrize(("how", "stop", "kind"), ALL if LONG else SHORT)
+@pytest.mark.sampled(3)
 def test_what_comes_after_the_server(how: str, stop: str, kind: str) -> None:
     without, within = both("ordinary.py", how, stop, kind, stop=STOPS[stop], at=None)
     assert "worker 0" in without.output

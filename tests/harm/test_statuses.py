@@ -161,6 +161,7 @@ HOW = ("clean()", "with")
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("kind", ["asyncio", "anyio", "trio", "handler"])
 @pytest.mark.parametrize("how", HOW if LONG else HOW[:1])
+@pytest.mark.sampled(3)
 def test_a_signal_during_a_clean_up_is_heard_once(kind: str, how: str, signum: int) -> None:
     outcome = run(ONCE, kind, how, str(int(signum)))
     assert outcome.output.splitlines()[-1] == "called 1 times"
