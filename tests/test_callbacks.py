@@ -15,7 +15,7 @@ import pytest
 from feeders import Cleanings, SlowToUnpickle, filled
 
 from asgi_mpclean import CleanupReport, Registry
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._items import calls, runner
 from asgi_mpclean._items.calls import Call

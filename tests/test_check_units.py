@@ -26,8 +26,9 @@ from asgi_mpclean._check import (
     shm,
 )
 from asgi_mpclean._check.errors import CheckError, ServerError
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._check.outcome import TRACEBACK
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.server import Server
 
 if TYPE_CHECKING:
     from pathlib import Path

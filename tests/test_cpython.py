@@ -26,7 +26,7 @@ import workers
 from feeders import wait_until_taken
 
 from asgi_mpclean import Registry
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.exit import run_exit_functions

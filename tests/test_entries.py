@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asgi_mpclean import Registry, add_kind
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython import memory
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._registry.entries import AGES, NAMES_OF_LOST, OTHER_QUEUES, Entries

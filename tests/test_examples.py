@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._check.server import Server
 
 if TYPE_CHECKING:
     from asgi_mpclean._check.outcome import Outcome

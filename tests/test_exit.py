@@ -16,7 +16,7 @@ import workers
 from script import DELIVERED, WAIT, Script
 
 from asgi_mpclean import Registry
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.exit import before_threads_are_joined
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 

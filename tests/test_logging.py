@@ -14,7 +14,7 @@ import pytest
 import workers
 
 from asgi_mpclean import Process, Registry, work_off
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.features import Feature
 from asgi_mpclean._cpython.log_queues import queues_of_handlers, queues_of_listeners
 from asgi_mpclean._items.holders import is_read_by

@@ -17,7 +17,7 @@ import workers
 
 import asgi_mpclean
 from asgi_mpclean import Registry
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.pools import pool_is_busy
 

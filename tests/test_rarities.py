@@ -25,7 +25,7 @@ from asgi_mpclean import Registry
 from asgi_mpclean._asgi.options import Options
 from asgi_mpclean._asgi.session import Session
 from asgi_mpclean._asgi.watchdog import Watchdog
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 from asgi_mpclean._cpython.waiting import Waiting, waiting_for_end
 from asgi_mpclean._exec.restart import _stop

@@ -15,7 +15,7 @@ import pytest
 import workers
 
 from asgi_mpclean import Registry
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._worker.tree import Table, late_children, living, send, status_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from asgi_mpclean._check.server import eventually
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.endings import end_thread, threads_of_executors, threads_waited_for
 from asgi_mpclean._cpython.features import AVAILABLE, Feature

@@ -18,8 +18,9 @@ from recorded_app import JOBS
 from rich.console import Console
 from rich.text import Text
 
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._check.outcome import plural
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.server import Server
 
 HERE = Path(__file__).parent
 FILE = HERE.parent / "docs" / "recording.svg"

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from . import tracing
 from .errors import CheckError, ServerError
+from .eventually import eventually
 from .net import ask
 from .processes import cpu_seconds
-from .server import Server, eventually
+from .server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

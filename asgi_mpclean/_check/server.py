@@ -16,9 +16,10 @@ import subprocess
 import threading
 import time
 import uuid
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .errors import ServerError
+from .eventually import eventually
 from .net import ask, free_port
 from .outcome import TRACEBACK, WARNING, Outcome
 from .output import Output
@@ -32,12 +33,11 @@ from .processes import (
 from .shm import SharedMemory, can_unshare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from typing_extensions import Self
 
-T = TypeVar("T")
 
 MARK = "ASGI_MPCLEAN_RUN"
 """The environment variable by which the processes of a run are known."""
@@ -47,23 +47,6 @@ ORPHAN_GRACE = 1.0
 
 TRACKER_GRACE = 2.0
 """Seconds for the resource tracker, which prints last, to end after the server."""
-
-
-def eventually(condition: Callable[[], T], timeout: float, *, every: float = 0.02) -> T:
-    """Ask again until the answer is true or the time is over; return the last answer.
-
-    Args:
-        condition: What is asked.
-        timeout: Seconds to go on asking.
-        every: Seconds between two questions.
-
-    Returns:
-        The last answer, false if it never came true.
-    """
-    deadline = time.monotonic() + timeout
-    while not (answer := condition()) and time.monotonic() < deadline:
-        time.sleep(every)
-    return answer
 
 
 def _as_from_a_terminal() -> None:  # pragma: no cover - in a child, before its exec

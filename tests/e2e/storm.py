@@ -28,7 +28,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._check.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

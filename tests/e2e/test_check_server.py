@@ -12,7 +12,8 @@ import pytest
 from script import SLEEP
 
 from asgi_mpclean._check.errors import ServerError
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._check.server import Server
 from asgi_mpclean._check.shm import SHM, can_unshare
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._check.processes import descendants
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.server import Server
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm"),

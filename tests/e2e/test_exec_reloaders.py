@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._check.server import Server
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="counts by /proc and /dev/shm"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asgi_mpclean._check.server import Server, eventually
+from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._check.server import Server
 from asgi_mpclean._check.stops import terminate
 
 if TYPE_CHECKING:
