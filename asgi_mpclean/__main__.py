@@ -21,7 +21,11 @@ def main() -> int:
             f"asgi-mpclean needs {' and '.join(missing)}: pip install 'asgi-mpclean[cli]'\n"
         )
         return 2
-    from ._check.cli import run  # noqa: PLC0415 - what it imports is an extra
+    try:
+        from ._check.cli import run  # noqa: PLC0415 - what it imports is an extra
+    except ImportError as error:  # It is installed, and does not work on this system.
+        sys.stderr.write(f"asgi-mpclean cannot be used here: {error}\n")
+        return 2
 
     return run(sys.argv[1:])
 
