@@ -81,6 +81,7 @@ def test_what_a_dead_reader_locks_is_delivered(kind: str) -> None:
     worker.start()
     assert ready.wait(20)
     queue.put("taken, as it waits in get() then")
+    wait_until_sent(queue)
     while bytes_ready(queue) or not _is_locked(queue):
         time.sleep(0.01)
     worker.kill()
