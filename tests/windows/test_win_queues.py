@@ -14,7 +14,7 @@ import workers
 from asgi_mpclean import Process, Registry, ResourceReport
 from asgi_mpclean._cpython import windows
 from asgi_mpclean._cpython.features import Feature
-from asgi_mpclean._cpython.queues import readable_fd
+from asgi_mpclean._cpython.queues import feeder_is_idle, readable_fd
 
 KINDS = pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
 
@@ -37,7 +37,7 @@ def bytes_ready(queue: Any) -> int:
 
 def wait_until_sent(queue: Any) -> None:
     until = time.monotonic() + 10
-    while getattr(queue, "_buffer", None) and time.monotonic() < until:
+    while time.monotonic() < until and feeder_is_idle(queue, 1) is False:
         time.sleep(0.01)
 
 
