@@ -17,7 +17,8 @@ nox.needs_version = ">=2024.10"
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = nox.project.python_versions(PYPROJECT)
+# Free-threaded ones, which nox adds, are run by .ci/freethreaded.
+PYTHONS = [name for name in nox.project.python_versions(PYPROJECT) if not name.endswith("t")]
 SMOKE = ("tests/e2e", "-m", "smoke")
 SHIPPED = ("tests", "examples", "benchmarks", "tools", "docs")
 AT_ONCE = ("-n", "2")
