@@ -39,7 +39,7 @@ def test_they_are_all_there() -> None:
     assert names.getframe(0).f_code.co_name == "test_they_are_all_there"
     assert names.frame_of(threading.get_ident()) is not None
     assert {"semaphore", "shared_memory"} <= set(names.clean_up_functions(resource_tracker))
-    assert len(names.named_semaphores(util)) == 4
+    assert len(names.named_semaphores(util)) >= 4  # Another test's may not be collected yet.
     queue.put(1)
     assert names.feeds(queue)
     assert names.unread(queue) == 1
