@@ -250,6 +250,22 @@ def test_a_worker_that_a_pool_starts_during_the_look_at_it(
     assert capfd.readouterr().err == ""
 
 
+def test_a_terminate_that_waits_for_the_lock_of_a_dead_worker_is_freed() -> None:
+    group = Group("Pool")
+    group.submit(abs, -1)(30)  # One of them waits for a job now, and holds the lock of the others.
+    killed = multiprocessing.active_children()
+    for process in killed:
+        process.kill()
+    # Those that take their place wait for the lock, as `terminate` does.
+    assert eventually(lambda: len(set(multiprocessing.active_children()) - {*killed}) == 2, 30)
+    thread = threading.Thread(target=group.resource.terminate, daemon=True)
+    thread.start()
+    assert eventually(lambda: not group.resource._terminate.still_active(), 30)
+    clean(group, "registered", timeout=TIMEOUT)
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 # What was done with already ---------------------------------------------------------------------
 
 

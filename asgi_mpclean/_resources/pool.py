@@ -53,12 +53,17 @@ class PoolCloser(GroupCloser, Sink):
         super().__init__(*args)
         self._jobs: QueueCloser | None = None
         self._cancels = False
-        self._forced = False
-        if not self.report.outcome and pool_is_terminated(self.resource):
+        # By the app, which may be in the middle of it: it waits there for ever if a worker has died
+        # with the lock for jobs, and those that have taken its place wait for that lock.
+        self._forced = self._is_terminated = pool_is_terminated(self.resource)
+        living = any(process.exitcode is None for process in pool_processes(self.resource))
+        if not self.report.outcome and self._is_terminated and not living:
             self.report.outcome = "already closed"
 
     def begin(self) -> None:
         """Close it; from now on, jobs that no worker has begun are taken back."""
+        if self._is_terminated:
+            return
         if not pool_is_transparent():
             self.force()
             return
@@ -81,7 +86,11 @@ class PoolCloser(GroupCloser, Sink):
             self._jobs.read_some()
         elif self._cancels:
             self.add_items(take_thread_jobs(self.resource))
-        return super().look()
+        new = super().look()
+        if self._is_terminated:
+            for worker in self.living():
+                worker.terminate()
+        return new
 
     def fileno(self) -> int | None:
         """Return the descriptor that is readable when there are jobs that nobody has begun."""
