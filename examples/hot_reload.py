@@ -10,6 +10,7 @@ It watches its own folder, or the one that it is given.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -44,9 +45,10 @@ def main(folder: str) -> None:
     for number in range(JOBS):
         jobs.put(number)
     print(f"process {os.getpid()} works: the first result is {results.get()}", flush=True)
-    for changes in watchfiles.watch(folder, raise_interrupt=False):
-        print(f"{len(changes)} files changed", flush=True)
-        restart()
+    with contextlib.suppress(KeyboardInterrupt):  # CTRL-C is how one stops it.
+        for changes in watchfiles.watch(folder):
+            print(f"{len(changes)} files changed", flush=True)
+            restart()
 
 
 if __name__ == "__main__":

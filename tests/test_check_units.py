@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import itertools
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from asgi_mpclean._check import (
     cli,
     commands,
     findings,
+    net,
     outcome,
     output,
     processes,
@@ -211,6 +213,32 @@ def test_a_request_that_nobody_takes_is_told() -> None:
         server: Any = types.SimpleNamespace(port=closed.getsockname()[1])
     with pytest.raises(CheckError, match="GET / failed"):
         run._request(server, "GET", "/", 1)
+
+
+def test_a_free_port_is_given_once_and_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [net.free_port() for _ in range(20)]
+    assert len(set(given)) == 20
+    monkeypatch.setattr(net, "_tried", itertools.count())
+    with socket.create_server(("127.0.0.1", net.free_port())) as taken:
+        monkeypatch.setattr(net, "_tried", itertools.count())
+        assert net.free_port() != taken.getsockname()[1]
+
+
+def test_a_neighbouring_process_tries_other_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net, "_tried", itertools.count())
+    given = [net.free_port() for _ in range(50)]
+    monkeypatch.setattr(net, "_tried", itertools.count())
+    neighbour = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: neighbour)
+    assert not {net.free_port() for _ in range(50)} & set(given)
+
+
+def test_without_a_free_port_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", net.free_port())) as taken:
+        monkeypatch.setattr(net, "FIRST_PORT", taken.getsockname()[1])
+        monkeypatch.setattr(net, "PORTS", 1)
+        with pytest.raises(OSError, match="no port between"):
+            net.free_port()
 
 
 def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

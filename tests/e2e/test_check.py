@@ -117,7 +117,8 @@ def check(folder: Path, *words: str, stop: int | None = None) -> Outcome:
     """Run the command; it must leave nothing, whatever its servers do."""
     with Server(sys.executable, "-m", "asgi_mpclean", "check", *words, cwd=folder) as command:
         if stop is not None:
-            assert eventually(lambda: "silent:app" in str(command.descendants()), 20)
+            # "silent:app" alone is in the words of `check` too, which may not have begun yet.
+            assert eventually(lambda: "-m uvicorn silent:app" in str(command.descendants()), 20)
             command.signal(stop)
         outcome = command.finish(100)
     assert not outcome.hung, outcome.output
