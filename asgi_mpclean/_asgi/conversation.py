@@ -87,6 +87,7 @@ class Conversation:
             raise
         finally:
             await self._session.end()
+            self._session.give_interrupt()
 
     async def _run_app(self) -> None:
         try:
@@ -102,8 +103,6 @@ class Conversation:
             message: Message = {"type": "lifespan.shutdown"}
         else:
             message = await self._hear()
-            if self._stage is Stage.STOPPING:
-                self._session.server_has_heard()
         if message["type"] == "lifespan.shutdown":
             await self._begin_to_stop()
         return message
@@ -138,6 +137,8 @@ class Conversation:
     async def _hear(self) -> Message:
         message = await self._receive()
         self._move(message["type"])
+        if self._stage is Stage.STOPPING:
+            self._session.server_has_heard()
         return message
 
     async def _say(self, kind: str, message: Message | None = None) -> None:

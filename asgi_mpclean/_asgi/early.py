@@ -1,7 +1,7 @@
 """Stops that came before the server could hear them: they are given again when it can.
 
-granian's worker sets its handlers once the lifespan has started, and uvloop hears nothing while it
-does not run: what came before is forgotten, and the worker waits for ever.
+granian's worker sets its handlers before its loop runs, and uvloop hears nothing until then: what
+came before is forgotten, and the worker waits for ever.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._shutdown.signals import guard
+from asgi_mpclean._shutdown.signals import guard, unheard
 from asgi_mpclean._shutdown.signals.handler import Hearing
 
 if TYPE_CHECKING:
@@ -59,7 +59,14 @@ class EarlyStops:
             replaced = left < EARLY_SECONDS - TOLD_SECONDS and not handler.is_installed
             if handler.hearing is Hearing.MISSED or replaced:
                 handler.hearing = Hearing.HEARD
-                self._watch.note(handler.signum)
-                signal.raise_signal(handler.signum)
+                self._give(handler.signum)
                 return
+        unseen = unheard.take() & set(guard.STOPS) - {handler.signum for handler in came}
+        if unseen:
+            self._give(min(unseen))  # CTRL-C, if it is among them: the others followed from it.
+            return
         self._loop.call_later(EARLY_LOOK_SECONDS, self._look)
+
+    def _give(self, signum: int) -> None:
+        self._watch.note(signum)
+        signal.raise_signal(signum)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._registry.owner import CURRENT
 from asgi_mpclean._registry.registry import Registry
 from asgi_mpclean._shutdown import state, triggers
@@ -26,12 +27,14 @@ from asgi_mpclean._shutdown.journal import trace
 from asgi_mpclean._shutdown.overdue import help_on
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.signals import guard
+from asgi_mpclean._shutdown.signals.guard import STOPS
 from asgi_mpclean._shutdown.signals.handler import FIRST_PROCESS
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
 from asgi_mpclean._worker.forked import is_forked_worker
 
 from .early import EarlyStops
+from .one_stop import OneStop
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -62,20 +65,24 @@ class Session:
         self._reported = False
         self._held: list[object] = []
         self._watchdog: Watchdog | None = None
-        # A limiter of our own: the app's threads may all be waiting in a queue. It is made now, as
-        # that imports anyio's backend, which would take a tenth of a second at the exit.
-        self._limiter = anyio.CapacityLimiter(1)
         self._watch = Watch(self._clean_in_handler)
-        self._watch.when_noted = self._spare_other_stops
         self._early_stops = EarlyStops(self._watch, self.loop)
+        self._one_stop: OneStop | None = None
         options.set_policy(serving=True)
         if not state.DISABLED:
             STATE.sessions.append(self)
             STATE.spent = 0.0
             self._current = CURRENT.set(self.registry)
+            if self._is_granians(options):
+                self._one_stop = OneStop(self._watch, self.loop)
+                self._one_stop.begin()
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)
             trace("lifespan")
+        # A limiter of our own: the app's threads may all be waiting in a queue. It is made now, as
+        # that imports anyio's backend, which would take a tenth of a second at the exit; and after
+        # the handlers, as a signal may come during that.
+        self._limiter = anyio.CapacityLimiter(1)
 
     def has_started(self) -> None:
         """Note that the app has started, and that the server will be told so."""
@@ -85,6 +92,12 @@ class Session:
     def give_early_stops(self) -> None:
         """Give the server again what came before it could hear it."""
         self._early_stops.give_again()
+        self.give_interrupt()
+
+    def give_interrupt(self) -> None:
+        """Stop granian's worker if it had a CTRL-C, of which it does not hear itself."""
+        if self._one_stop is not None:
+            self._one_stop.give()
 
     @property
     def told_to_stop(self) -> bool:
@@ -108,25 +121,20 @@ class Session:
             triggers.keep_until_exit()
 
     def server_has_heard(self) -> None:
-        """Note that the server has ended the lifespan."""
-        if self._watch.seen:
-            self._spare_second_stop(0)
+        """Note that the server has told the lifespan to end."""
+        self._early_stops.stop()
+        if self._one_stop is not None:
+            self._one_stop.stop()
 
-    def _spare_other_stops(self, signum: int) -> None:
-        """Let the first stop be the only one that granian's worker hears."""
-        if len(self._watch.came) == 1:  # Of two that came at once neither would be heard.
-            self._spare_second_stop(signum)
-
-    def _spare_second_stop(self, first: int) -> None:
-        """Keep further stops from granian's worker: they block it in its own `WorkerSignal.set`.
-
-        CTRL-C is two for it, as its supervisor sends another one. One is enough for a worker.
-
-        Args:
-            first: The signal that has come, which its event loop still has to hear.
-        """
-        if self._is_worker and self.loop is not None and GRANIAN in sys.modules:
-            self._watch.take_over(self.loop, but=first)
+    def _is_granians(self, options: Options) -> bool:
+        """Tell whether this is a worker of granian, whose signals we may handle."""
+        return (
+            self._is_worker
+            and self.loop is not None
+            and GRANIAN in sys.modules
+            and in_main_thread()
+            and set(STOPS) <= set(options.signals)
+        )
 
     def _process_goes_away(self, *, kills: bool = False) -> bool:
         """Tell whether no code of the program runs after the last lifespan.

@@ -58,23 +58,15 @@ def stopped(name: str, moment: str, how: str, *, later: float = 0.0, **env: str)
 SHORT = [
     ("granian", "importing", "SIGTERM"),
     ("granian on asyncio", "importing", "SIGTERM"),
+    ("granian", "imported", "CTRL-C"),
+    ("granian on asyncio", "imported", "CTRL-C"),
     ("granian", "starting", "CTRL-C"),
     ("granian on asyncio", "started", "CTRL-C"),
     ("uvicorn", "starting", "SIGTERM"),
     ("hypercorn", "importing", "CTRL-C"),
     ("gunicorn", "importing", "SIGTERM"),
 ]
-# CTRL-C is two signals for granian's worker, which blocks for ever in its own WorkerSignal.set at
-# the second one; once a lifespan has begun, it hears but the first. What comes when it has set its
-# handlers and its loop does not run yet, nothing of ours can see.
-BLOCKED = {("imported", how) for how in SIGNALS}
-ALL = [
-    (name, moment, how)
-    for name in SERVERS
-    for moment in MOMENTS
-    for how in SIGNALS
-    if not (name.startswith("granian") and (moment, how) in BLOCKED)
-]
+ALL = [(name, moment, how) for name in SERVERS for moment in MOMENTS for how in SIGNALS]
 
 
 @pytest.mark.parametrize(("name", "moment", "how"), ALL if LONG else SHORT)

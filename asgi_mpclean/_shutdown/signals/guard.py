@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import types
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,10 @@ def guard(clean: Clean) -> None:
         watch.guard(FATAL)
         watch.chain(filter(_may_be_missed, STOPS))
         STATE.guard = watch if watch.active else None
+        if STATE.guard is not None and _replaces_handlers_early():
+            from .unheard import listen  # noqa: PLC0415 - hardly a program needs it
+
+            listen()
 
 
 def guard_again(clean: Clean) -> None:
@@ -60,6 +65,11 @@ def _may_be_missed(signum: int) -> bool:
     return is_loop(getattr(found, "__self__", None)) or (
         is_worker and type(found) is types.MethodType
     )
+
+
+def _replaces_handlers_early() -> bool:
+    """Tell whether a server sets the handlers of a loop before that runs: granian's worker."""
+    return multiprocessing.parent_process() is not None and "granian" in sys.modules
 
 
 def come() -> list[_Chained]:

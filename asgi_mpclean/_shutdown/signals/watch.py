@@ -13,7 +13,7 @@ from .fork import FATAL
 from .handler import Handler, Hearing, chained, is_default, is_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from types import FrameType
 
     from .handler import Clean, _Chained
@@ -35,7 +35,6 @@ class Watch:
         self.clean = clean
         self.came: set[int] = set()
         self.started = False  # The app has started, so that the server has to end its lifespan.
-        self.when_noted: Callable[[int], object] = _ignore
         self._handlers: list[_Chained] = []
         STATE.watches.add(self)
 
@@ -56,7 +55,6 @@ class Watch:
     def note(self, signum: int) -> None:
         """Note that a signal has come."""
         self.came.add(signum)
-        self.when_noted(signum)
 
     def chain(self, signals: Iterable[int]) -> None:
         """Watch signals, whoever handles them; ignored ones stay ignored."""
@@ -92,19 +90,14 @@ class Watch:
         nothing = Hearing.NOTHING_CAME
         return [handler for handler in self._handlers if handler.hearing is not nothing]
 
-    def take_over(self, loop: Any, *, but: int = 0) -> None:
+    def take_over(self, loop: Any) -> None:
         """From now on, take the signals that an event loop handles, which is not told of them.
 
         Args:
             loop: The event loop, in the thread of which this is called.
-            but: A signal that the loop goes on handling.
         """
         for handler in self._handlers if in_main_thread() else ():
-            if (
-                handler.signum != but
-                and handler.is_installed
-                and loop.remove_signal_handler(handler.signum)
-            ):
+            if handler.is_installed and loop.remove_signal_handler(handler.signum):
                 handler.replace_below(_do_nothing)
 
     def may_miss(self) -> bool:
@@ -156,10 +149,6 @@ def _has_served_enough(server: Any) -> bool:
     limit = getattr(getattr(server, "config", None), "limit_max_requests", None)
     served = getattr(getattr(server, "server_state", None), "total_requests", None)
     return isinstance(limit, int) and isinstance(served, int) and served >= limit
-
-
-def _ignore(_signum: int) -> None:
-    """Do nothing when a signal is noted."""
 
 
 def _do_nothing(_signum: int, _frame: FrameType | None) -> None:

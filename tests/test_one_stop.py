@@ -1,0 +1,167 @@
+"""A granian worker hears one stop, whatever comes and when; real granian: harm/test_early_stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from script import Script
+
+from asgi_mpclean._asgi.one_stop import OneStop
+from asgi_mpclean._shutdown.signals.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no loop handles signals there")
+
+INT, TERM = signal.SIGINT, signal.SIGTERM
+
+
+def loops() -> list[Callable[[], asyncio.AbstractEventLoop]]:
+    made: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
+    try:
+        import uvloop  # noqa: PLC0415 - not on every Python
+    except ImportError:
+        return made
+    return [*made, uvloop.new_event_loop]
+
+
+class Worker:
+    """What granian's worker does with signals, in a loop of ours."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.heard = 0
+        self.stopped = asyncio.Event()
+        for signum in (INT, TERM):
+            loop.add_signal_handler(signum, self.hear)
+        self.watch = Watch(self.clean)
+        self.one_stop = OneStop(self.watch, loop)
+
+    def clean(self, name: str, *, kills: bool) -> None:
+        """Clean up at a second CTRL-C: there is nothing."""
+        self.cleaned = name, kills
+
+    def hear(self) -> None:
+        self.heard += 1
+        self.stopped.set()
+
+    async def begin(self) -> None:
+        self.one_stop.begin()
+        self.watch.chain([INT, TERM])
+
+    async def turn(self) -> None:
+        """Let the loop look at the signals that have come, which takes it two rounds."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        await asyncio.wait_for(self.stopped.wait(), 10)
+        await self.turn()
+        self.one_stop.stop()
+
+
+@pytest.mark.parametrize("make_loop", loops(), ids=lambda made: made.__module__)
+@pytest.mark.parametrize(
+    ("before", "while_starting", "served"),
+    [
+        ([], [INT], []),
+        ([], [TERM], []),
+        ([], [INT, TERM], []),
+        ([], [TERM, INT, INT], []),
+        ([], [], [INT]),
+        ([], [], [TERM]),
+        ([], [], [INT, TERM, INT]),
+        ([INT], [], []),
+        ([INT, TERM], [], []),
+        ([TERM], [INT], []),
+        ([INT], [TERM], []),
+        ([INT], [INT], [TERM]),
+    ],
+)
+def test_the_worker_hears_one_stop(
+    before: list[signal.Signals],
+    while_starting: list[signal.Signals],
+    served: list[signal.Signals],
+    make_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def run(worker: Worker) -> None:
+        for signum in before:  # The loop has not looked at it when the lifespan begins.
+            signal.raise_signal(signum)
+        await worker.begin()
+        for signum in while_starting:
+            signal.raise_signal(signum)
+        await worker.turn()
+        assert worker.heard == (TERM in [*before, *while_starting])
+        worker.one_stop.give()
+        if worker.stopped.is_set():
+            worker.one_stop.stop()
+        for signum in served:
+            signal.raise_signal(signum)
+        await worker.end()
+        for signum in (INT, TERM):  # In the course of its shutdown.
+            signal.raise_signal(signum)
+        await worker.turn()
+
+    found = {signum: signal.getsignal(signum) for signum in (INT, TERM)}
+    loop = make_loop()
+    worker = Worker(loop)
+    try:
+        loop.run_until_complete(run(worker))
+    finally:
+        worker.watch.stop()
+        loop.close()
+        for signum, handler in found.items():
+            signal.signal(signum, handler)
+    assert worker.heard == 1
+
+
+LISTEN = """
+from asgi_mpclean._shutdown.signals import unheard
+signal.signal(signal.SIGTERM, lambda *_: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "unheard.listen(); signal.raise_signal(15); say(unheard.take(), unheard.take())",
+            "{15} set()",
+        ),
+        ("signal.raise_signal(15); unheard.listen(); say(unheard.take())", "set()"),
+        ("say(unheard.take())", "set()"),
+        (
+            """
+import socket
+mine = socket.socketpair()
+mine[1].setblocking(False)
+signal.set_wakeup_fd(mine[1].fileno())
+unheard.listen()
+signal.raise_signal(15)
+say(unheard.take(), mine[0].recv(9))
+signal.set_wakeup_fd(-1)
+""",
+            r"set() b'\x0f'",
+        ),
+        (
+            """
+unheard.listen()
+pid = os.fork()
+if not pid:
+    signal.raise_signal(15)
+    os._exit(signal.set_wakeup_fd(-1) != -1)
+say(os.waitpid(pid, 0)[1], unheard.take())
+""",
+            "0 set()",
+        ),
+    ],
+    ids=["whoever handles it", "before", "not asked", "somebody else's", "a fork's are its own"],
+)
+def test_what_no_loop_hears_is_noted(body: str, said: str) -> None:
+    status, lines = Script(LISTEN + body).end()
+    assert (status, lines) == (0, [said])
