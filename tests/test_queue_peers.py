@@ -18,7 +18,7 @@ from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.queues import close_pipe, close_queue
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 from asgi_mpclean._resources.drain import STALLED_SECONDS
-from asgi_mpclean._resources.queue import ABANDONED_SECONDS
+from asgi_mpclean._resources.last_read import ABANDONED_SECONDS
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.triggers import clean_up
 

@@ -10,17 +10,13 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._cpython.discovery import threads_in_get
 from asgi_mpclean._cpython.queues import (
     backlog_size,
     close_queue,
     drop_puts,
-    feeder,
     feeder_is_idle,
-    force_write_lock,
     is_closed,
     items_fill,
-    items_in_flight,
     leave_feeder,
     never_put,
     take_backlog,
@@ -30,16 +26,15 @@ from asgi_mpclean._cpython.queues import (
 from asgi_mpclean._cpython.relatives import unlink_semaphores_of
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of
 from asgi_mpclean._items.delivery import Delivery
-from asgi_mpclean._items.holders import is_held_elsewhere
 
 from .base import ITEMS, Kind, always
 from .drain import (
     NEARLY_FULL_BYTES,
-    PIPE_TICK_SECONDS,
     STALLED_SECONDS,
     QueueDrain,
 )
 from .dropped import is_spent, let_go
+from .last_read import LastRead
 
 if TYPE_CHECKING:
     from asgi_mpclean._items.delivery import Sink
@@ -48,14 +43,6 @@ if TYPE_CHECKING:
     from .base import Context, Entry
 
 logger = logging.getLogger("asgi_mpclean")
-
-# How long (seconds) the lock of a dead writer may stand before it is broken.
-ABANDONED_SECONDS = 0.3
-# How long (seconds) who holds the readers' lock may take for one item: it is a slow reader, and not
-# a dead one whose pipe somebody else has inherited.
-READING_SECONDS = 0.5
-# How often (seconds) it is looked whether such a reader has taken something.
-TURN_SECONDS = 0.02
 
 
 class QueueCloser:
@@ -205,7 +192,7 @@ class QueueCloser:
         if self.owned:
             self._finish_moving(until, users_ended=users_ended)
         else:
-            self._flush(until)
+            self._last_read().flush(until)
         return True
 
     def _finish_at_rest(self, *, users_ended: bool) -> bool:
@@ -226,123 +213,24 @@ class QueueCloser:
         return True
 
     def _finish_moving(self, until: float, *, users_ended: bool) -> None:
-        drain = self._drain
+        last = self._last_read()
         try:
-            if drain.take_lock(0.0 if users_ended else min(STALLED_SECONDS, _remaining(until))):
-                self._read_until_idle(until, users_ended=users_ended)
-            elif (
-                alone := self._is_ours_alone(until, users_ended=users_ended)
-            ) and drain.read_without_lock():
-                self._read_until_idle(until, users_ended=True)
-            elif self._wait_for_turn(until):
-                self._read_until_idle(until, users_ended=False)
-            elif alone and users_ended:
-                # Nothing has been taken all the time, so that nobody is about to take it.
-                self._read_until_idle(until, users_ended=True)
-            elif drain.bytes_ready():
-                self.report.dropped += max(self._items_left(), 1)
+            last.read(until, users_ended=users_ended)
         finally:
-            corrupt = drain.is_corrupt
-            drain.end()
+            corrupt = self._drain.is_corrupt
+            self._drain.end()
         self._backlog += self._take_backlog()
         self._deliver_backlog()
         if corrupt:
             # A reader died in mid-frame. Nothing tells the items apart, but `put` has counted them.
-            self.report.dropped += max(self._items_left(), 1)
+            last.count_items_left()
+
+    def _last_read(self) -> LastRead:
+        return LastRead(self.queue, self.report, self.delivery, self._drain)
 
     def _deliver_backlog(self) -> None:
         self.delivery.add_items(self._backlog)
         self._backlog = []
-
-    def _items_left(self) -> int:
-        return max((items_in_flight(self.queue) or 0) - self._drain.unfreed, 0)
-
-    def _is_ours_alone(self, until: float, *, users_ended: bool) -> bool:
-        """Tell whether no other process and no other thread uses the queue; one may just be ending.
-
-        The children of multiprocessing are not all: they have children, and there is `os.fork`.
-        Where the system tells nothing of those, all is known by `users_ended`.
-        """
-        fd = self.fileno()
-        if fd is None or id(self.queue) in threads_in_get():
-            return False
-        until = min(until, time.monotonic() + STALLED_SECONDS)
-        while (held := is_held_elsewhere(fd)) and time.monotonic() < until:
-            self._pause()
-        return users_ended if held is None else not held
-
-    def _wait_for_turn(self, until: float) -> bool:
-        """Wait for the readers' lock as long as its holder takes something; says if it is had."""
-        left, moved_at = self._drain.bytes_ready(), time.monotonic()
-        while left and time.monotonic() < min(until, moved_at + READING_SECONDS):
-            self.delivery.flush()
-            if self._drain.take_lock(TURN_SECONDS):
-                return True
-            before, left = left, self._drain.bytes_ready()
-            if left != before:
-                moved_at = time.monotonic()
-        return False
-
-    def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
-        still_since = time.monotonic()
-        abandoned = min(ABANDONED_SECONDS, _remaining(until) / 3)
-        drain = self._drain
-        while True:
-            # First the feeder, then the pipe: what an idle feeder has sent is in the pipe.
-            idle = feeder_is_idle(self.queue, STALLED_SECONDS)
-            progress = drain.read()
-            now = time.monotonic()
-            if now >= until:
-                break
-            if drain.is_held_back:
-                self.delivery.make_room()
-                still_since = now
-                self._pause()
-            elif (
-                idle
-                and not drain.is_torn
-                and not (progress and (not users_ended or drain.has_more()))
-            ):
-                break
-            elif progress:
-                still_since = now
-            elif idle is not False and now - still_since >= STALLED_SECONDS:
-                break
-            elif users_ended and now - still_since >= abandoned:
-                users_ended = self._is_ours_alone(until, users_ended=True)
-                if users_ended:
-                    self.report.dropped += drain.drop_torn_frame()
-                    force_write_lock(self.queue)
-                still_since = now
-            else:
-                self._pause()
-        self._count_rest(in_hand=idle is False, users_ended=users_ended)
-
-    def _count_rest(self, *, in_hand: bool, users_ended: bool) -> None:
-        """Count what cannot be read any more, in the pipe and in the hand of the feeder."""
-        drain = self._drain
-        more = drain.has_more() and not drain.is_corrupt
-        lost = int(drain.drop_torn_frame(has_readers=not users_ended))
-        if in_hand and not drain.is_corrupt:
-            lost += 1  # It stays in the hand of a feeder that nothing frees.
-        self.report.dropped += max(self._items_left(), lost + 1) if more else lost
-
-    def _pause(self) -> None:
-        self.delivery.flush()
-        time.sleep(PIPE_TICK_SECONDS)
-
-    def _flush(self, until: float) -> None:
-        """Let the feeder of a copy send its items to the others; what it cannot is dropped."""
-        if feeder(self.queue) is None:
-            return  # A backlog without a feeder was inherited: it is that of the parent.
-        items = backlog_size(self.queue)
-        while not feeder_is_idle(self.queue, 0.0) and time.monotonic() < until:
-            self._pause()
-        left = take_backlog(self.queue)
-        in_hand = feeder_is_idle(self.queue, 0.0) is False
-        self.report.saved += max(items - len(left) - in_hand, 0)
-        self.report.dropped += in_hand
-        self.delivery.add_items(left)
 
     # At the end --------------------------------------------------------------------------------
 
@@ -392,10 +280,6 @@ class QueueCloser:
             what = self.report.kind, self.report.name
             note = "%s %s: what is put after its clean-up is dropped"
             drop_puts(self.queue, lambda: logger.warning(note, *what))
-
-
-def _remaining(until: float) -> float:
-    return max(until - time.monotonic(), 0.0)
 
 
 def _make(entry: Entry, report: ResourceReport, context: Context) -> QueueCloser:
