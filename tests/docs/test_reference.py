@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_the_readme_of_the_package_can_be_read_anywhere() -> None:
+    """On PyPI its links and its picture are not those of the repository."""
+    text = importlib.metadata.metadata("asgi-mpclean")["Description"]
+    assert "# asgi_mpclean" in text
+    links = LINK.findall(text)
+    assert [link for link in links if not link.startswith("https://")] == []
+    paths = [link.partition("/main/")[2] for link in links if "/main/" in link]
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
