@@ -120,6 +120,31 @@ def test_the_worker_hears_one_stop(
     assert worker.heard == 1
 
 
+@pytest.mark.parametrize("make_loop", loops(), ids=lambda made: made.__module__)
+@pytest.mark.parametrize("listen", ["", "unheard.listen()"], ids=["", "listening"])
+def test_a_stop_between_two_runs_is_known_to_be_missed(
+    listen: str, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """uvloop hears only while it runs; the handler of asyncio does not tell whose it is."""
+    body = f"""
+    import {make_loop.__module__} as module
+    from asgi_mpclean._shutdown.signals import unheard
+    from asgi_mpclean._shutdown.signals.watch import Watch
+    {listen}
+    loop = module.new_event_loop()
+    loop.add_signal_handler(signal.SIGTERM, print)
+    watch = Watch(print)
+    watch.chain([signal.SIGTERM])
+    async def start(): pass
+    loop.run_until_complete(start())
+    signal.raise_signal(signal.SIGTERM)
+    say([handler.hearing.name for handler in watch.come()])
+    os._exit(0)
+    """
+    hearing = "MISSED" if make_loop.__module__ == "uvloop" else "UNKNOWN"
+    assert Script(body).end() == (0, [f"['{hearing}']"])
+
+
 LISTEN = """
 from asgi_mpclean._shutdown.signals import unheard
 signal.signal(signal.SIGTERM, lambda *_: None)

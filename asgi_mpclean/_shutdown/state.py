@@ -129,6 +129,8 @@ class State(PerProcess):
         insists: Somebody insists, by a second signal, that the clean-up of this moment be quick.
         cannot_go_on: Something has been cleaned up as a signal was going to kill this process.
         caught: The signals that have been forwarded to somebody's handler.
+        wakeup_fds: What `signal.set_wakeup_fd` knows while no event loop listens: a descriptor of
+            ours, if any.
         came: The signals that have come while they are held back; None while they are not.
         policy: How to clean up where no lifespan does it.
         exit_until: Until when (`time.monotonic()`) a thread that runs the exit functions may take
@@ -163,6 +165,7 @@ class State(PerProcess):
         self.insists = False
         self.cannot_go_on = False
         self.caught: set[int] = set()
+        self.wakeup_fds = {-1}
         self.came: list[int] | None = None
         self.policy = Policy()
         self.exit_until = 0.0

@@ -200,7 +200,7 @@ class _Chained:
             return Hearing.UNKNOWN
         descriptor = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(descriptor)
-        return Hearing.HEARD if descriptor != -1 else Hearing.MISSED
+        return Hearing.MISSED if descriptor in STATE.wakeup_fds else Hearing.HEARD
 
     @property
     def has_come_here(self) -> bool:

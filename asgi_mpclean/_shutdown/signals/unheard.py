@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 
+from asgi_mpclean._shutdown.state import STATE
+
 _ours: tuple[socket.socket, socket.socket] | None = None
 
 
@@ -31,6 +33,7 @@ def listen() -> None:
     found = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     if found == -1:
         _ours = read, write
+        STATE.wakeup_fds.add(write.fileno())
     else:
         signal.set_wakeup_fd(found)
         read.close()
@@ -53,6 +56,7 @@ def _leave() -> None:
         found = signal.set_wakeup_fd(-1)
         if found not in {-1, _ours[1].fileno()}:
             signal.set_wakeup_fd(found)
+        STATE.wakeup_fds.discard(_ours[1].fileno())
         for end in _ours:
             end.close()
         _ours = None
