@@ -16,6 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from asgi_mpclean._cpython.main_thread import in_main_thread
@@ -201,6 +202,8 @@ class Session:
         try:
             with anyio.CancelScope(shield=True):
                 await self._until(ended)
+                # What the app has left to the loop has its turn while the watchdog looks on.
+                await anyio.lowlevel.checkpoint()
         except BaseException:  # A second cancellation, or an event loop that is no more.
             ended.wait()
             raise

@@ -44,6 +44,7 @@ def beside(thing):
     from concurrent.futures import ProcessPoolExecutor
     executor = asgi_mpclean.register(ProcessPoolExecutor(1, mp_context=fork))
     executor.submit(int).result()
+    thing.executor = executor  # One that is dropped ends while Python looks at it (3.10 to 3.12.1).
     return thing
 def other():
     print("another exit function")

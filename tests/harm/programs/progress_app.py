@@ -151,8 +151,10 @@ async def deferred_executor() -> AsyncIterator[None]:
 
 async def deferred_pool() -> AsyncIterator[None]:
     """The same of a pool."""
-    workers = ctx.Pool(1)
-    result = workers.apply_async(harm_work.sleep, (60,))
+    begun = ctx.Event()
+    workers = ctx.Pool(1, harm_work.remember, (begun,))
+    result = workers.apply_async(harm_work.begin_and_sleep, (60,))
+    begun.wait()  # A worker that CTRL-C kills before it has the job is replaced, and does it then.
     yield
     asyncio.get_running_loop().call_soon(result.wait)
 
