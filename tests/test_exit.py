@@ -101,6 +101,54 @@ while len(os.listdir(folder)) < 2: time.sleep(0.01)
     assert script.end() == (-signal.SIGTERM, ["20 20"])
 
 
+def test_an_executor_that_begins_during_the_clean_up_is_found_before_its_worker() -> None:
+    """Else the worker's end would break it, and a scheduler would start another executor."""
+    body = f"""
+def tell(report):
+    say([(resource.kind, resource.outcome) for resource in report.resources])
+from asgi_mpclean._shutdown.state import Policy, set_policy
+set_policy(Policy(timeout=4, discover_at_exit=True, on_report=tell))
+import concurrent.futures
+logging.disable()
+executor = concurrent.futures.ProcessPoolExecutor(1, ctx, asgi_mpclean.worker_init)
+may_end = ctx.Event()
+def stop():
+    job = executor.submit(time.sleep, 0.1)
+    job.add_done_callback(lambda job: say(job.cancelled() or job.exception()))
+    may_end.set()
+asgi_mpclean.register(ctx.Process(target=may_end.wait), stop=stop).start()
+{WAIT}
+"""
+    status, lines = Script(body).ready().send(signal.SIGTERM).end()
+    found = "[('SpawnProcess', 'joined'), ('ProcessPoolExecutor', 'closed')]"
+    assert (status, lines) == (-signal.SIGTERM, ["None", found])
+
+
+@pytest.mark.parametrize("registered", ["ctx.Lock()", "executor"])
+def test_a_package_that_gave_the_jobs_hears_of_no_cancelled_one(registered: str) -> None:
+    """A scheduler would print each of them, as nobody cancels them without the library."""
+    body = f"""
+from asgi_mpclean._shutdown.state import Policy, set_policy
+set_policy(Policy(timeout=4, discover_at_exit=True))
+import concurrent.futures
+logging.disable()
+cancelled = set()
+def told(where):
+    scope = dict(cancelled=cancelled, where=where)
+    source = "def tell(job): job.cancelled() and cancelled.add(where)"
+    exec(compile(source, where + "/scheduler.py", "exec"), scope)
+    return scope["tell"]
+executor = concurrent.futures.ProcessPoolExecutor(1, ctx)
+asgi_mpclean.register({registered})
+tells = [told("/app"), told("/lib/site-packages")]
+for tell in tells * 10:
+    executor.submit(time.sleep, 0.05).add_done_callback(tell)
+atexit.register(lambda: say(sorted(cancelled)))
+"""
+    expected = ["/app", "/lib/site-packages"] if registered == "executor" else ["/app"]
+    assert Script(body).end() == (0, [str(expected)])
+
+
 def test_an_executor_that_is_not_registered_is_left_to_python() -> None:
     options = {"timeout": 4, "discover": False, "seconds": 0.01}
     body = EXECUTOR.format(**options) + 'atexit.register(lambda: say(jobs[-1].done(), "done"))\n'

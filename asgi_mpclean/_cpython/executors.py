@@ -11,7 +11,7 @@ from .features import AVAILABLE, Feature
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # How long (seconds) the lock of an executor may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -52,11 +52,17 @@ def executor_calls(executor: Any) -> Any | None:
     return executor._call_queue if Feature.EXECUTORS in AVAILABLE else None
 
 
-def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
+def begin_executor_shutdown(
+    executor: Any, forget: Callable[[concurrent.futures.Future[Any]], bool] | None = None
+) -> threading.Thread | None:
     """Have a `ProcessPoolExecutor` cancel what it has not begun, without waiting for the rest.
 
     This is what its own `shutdown` does first. Its waiting is left out: if that is interrupted,
     Python up to 3.12 takes the thread that was waited for to have ended.
+
+    Args:
+        executor: The executor.
+        forget: Tells of a job that has not begun whether nobody is to hear that it is cancelled.
 
     Returns:
         The thread that ends when the executor has.
@@ -66,6 +72,8 @@ def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
         return None
     # The executor's own thread holds the lock only for a short look at its state.
     locked = executor._shutdown_lock.acquire(timeout=LOCKED_SECONDS)
+    if forget is not None:
+        _forget_jobs(executor, forget)
     executor._cancel_pending_futures = executor._shutdown_thread = True
     if executor._executor_manager_thread_wakeup is not None:
         executor._executor_manager_thread_wakeup.wakeup()
@@ -73,6 +81,25 @@ def begin_executor_shutdown(executor: Any) -> threading.Thread | None:
         executor._shutdown_lock.release()
     thread: threading.Thread | None = executor._executor_manager_thread
     return thread
+
+
+def _forget_jobs(executor: Any, which: Callable[[concurrent.futures.Future[Any]], bool]) -> None:
+    """Drop jobs that no worker of a `ProcessPoolExecutor` has been given, and tell nobody.
+
+    Its thread looks up a job by the number that it takes from a queue: who has taken that is the
+    only one to do so.
+    """
+    kept = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            number = executor._work_ids.get_nowait()
+            work = executor._pending_work_items.get(number)
+            if work is not None and which(work.future):
+                del executor._pending_work_items[number]
+            else:
+                kept.append(number)
+    for number in kept:
+        executor._work_ids.put(number)
 
 
 def freeze_executor(executor: Any) -> None:

@@ -67,7 +67,9 @@ class ExecutorCloser(GroupCloser):
         waits in it twice at a time, as the app may be doing it, closes its descriptors twice.
         """
         if not self.quietly:
-            self._thread = begin_executor_shutdown(self.resource)
+            # A scheduler that nobody registered would print each job that is cancelled.
+            forget = None if self.report.registered else _is_of_a_package
+            self._thread = begin_executor_shutdown(self.resource, forget)
             return
         self._freeze()
         if self.report.registered:

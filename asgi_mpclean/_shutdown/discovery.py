@@ -26,6 +26,7 @@ from .journal import is_written
 
 if TYPE_CHECKING:
     from asgi_mpclean._report import ResourceReport
+    from asgi_mpclean._resources.base import Closer
 
     from .closers import Closers
 
@@ -63,6 +64,15 @@ def discover(closers: Closers) -> None:
         for resource in find():
             if id(resource) not in known:
                 _add(closers, resource)
+
+
+def discover_executors(closers: Closers) -> list[Closer]:
+    """Add the executors that are not known yet, as one begins with its first job; returns them."""
+    before = {id(closer.resource) for closer in closers.others}
+    for executor in [*live_executors(), *loky_executors()]:
+        if id(executor) not in before:
+            _add(closers, executor)
+    return [closer for closer in closers.others if id(closer.resource) not in before]
 
 
 def unregistered_executors(known: list[Entry]) -> list[Entry]:

@@ -12,7 +12,7 @@ from asgi_mpclean._resources.queue import QueueCloser
 from asgi_mpclean._resources.worker import TERMINATE_AT, WORKERS_UNTIL, WorkerCloser
 from asgi_mpclean._worker import look
 
-from .discovery import discover_children
+from .discovery import discover_children, discover_executors
 
 if TYPE_CHECKING:
     from asgi_mpclean._resources.base import Closer
@@ -117,9 +117,20 @@ class WorkersEnd:
         self.look()
         living = self._check_ends()
         if not living and self._discover:
-            discover_children(self._closers)
+            self._look_for_more()
             living = self._check_ends()
         return living
+
+    def _look_for_more(self) -> None:
+        """Find the children that have been started meanwhile.
+
+        First come the executors that threads of the app have given their first job: to one that is
+        known the end of its workers is no accident, after which the app starts others.
+        """
+        closers = self._closers
+        closers.each(lambda other: other.ask(), discover_executors(closers))
+        self.look()
+        discover_children(closers)
 
     def _check_ends(self) -> list[WorkerCloser]:
         """Note the workers that have ended; returns the others.

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 UVICORN = ("relatives_app:app", "--port", "{port}", "--log-level", "warning")
 TIMEOUT = 3.0
 SLACK = 2.5
-INTERRUPTED = ("Process ", "Traceback ", "KeyboardInterrupt", "Exception ignored ")
+# What workers print whom CTRL-C meets anywhere, also where their Python is just starting.
+INTERRUPTED = (
+    "Process ",
+    "Traceback ",
+    "KeyboardInterrupt",
+    "Exception ignored ",
+    "Fatal Python error: init_import_site",
+    "Python runtime state: ",
+)
 long = pytest.mark.skipif(not kit.LONG, reason="--long")
 
 
@@ -31,6 +39,9 @@ def stop(case: str, *, used: bool, signum: int, library: bool) -> Outcome:
         else:
             server.signal(signum)
         return server.finish(8)
+
+
+BASE_RUNS = 3
 
 
 def complaints(outcome: Outcome) -> Counter[str]:
@@ -71,7 +82,12 @@ def test_a_relative_ends_as_well(package: str, case: str, used: bool, signum: in
         ]
         without, within = (run.result() for run in runs)
     if not without.hung:
-        assert not complaints(within) - complaints(without), within.output
+        own = complaints(without)
+        for _ in range(BASE_RUNS - 1):  # How often a scheduler has said it until the end is a race.
+            if not set(complaints(within)) - set(own):
+                break
+            own |= complaints(stop(case, used=used, signum=signum, library=False))
+        assert not set(complaints(within)) - set(own), within.output
         assert within.status == without.status
     assert "a step of the clean-up failed" not in within.output
     assert not within.hung
