@@ -78,12 +78,13 @@ def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> N
         commands.serve(str(tmp_path / "app.py"), server)
 
 
-def test_other_systems_are_told_that_they_cannot(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    assert cli.run(["check", "app:app"]) == 2
-    assert "which Windows does not have" in " ".join(capsys.readouterr().err.split())
+def test_a_key_of_another_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "app:app", "--signal", "break"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'break' is none of int, term, " in said
+    with Server(sys.executable, "-c", "import signal; signal.pause()") as server:  # noqa: SIM117
+        with pytest.raises(CheckError, match="CTRL-BREAK is a key of Windows"):
+            server.press_break()
 
 
 def test_without_shared_memory_to_look_at_it_counts_by_the_tracker_and_the_trace(

@@ -48,6 +48,15 @@ def read(command: Sequence[str], pid: int, outcome: Outcome, folder: str) -> Fin
     return findings(Run(tuple(command), pid, outcome.status, trace, statuses, left, names))
 
 
+def leaked(traced: Findings | None) -> dict[str, int]:
+    """Return what leaked, by its kind as the resource tracker calls it."""
+    leaks = traced.leaks if traced is not None else ()
+    semaphores = sum(leak.semaphores for leak in leaks)
+    blocks = sum(len(leak.names) for leak in leaks if leak.kind == MEMORY)
+    counts = {"semaphore": semaphores, "shared_memory": blocks}
+    return {kind: count for kind, count in counts.items() if count}
+
+
 def makers(traced: Findings | None, kind: str) -> str:
     """Return the lines that made what leaked: ": 2 x Queue at main.py:15", or nothing.
 

@@ -195,7 +195,7 @@ def _trouble(folder: str) -> tuple[str, ...]:
 def _on_disk() -> frozenset[str]:
     """Return the names that are left, as multiprocessing calls them, without the slash."""
     try:
-        names = os.listdir(SHM)
+        names = os.listdir(SHM) if sys.platform != "win32" else []
     except OSError:  # Only Linux shows them.
         return frozenset()
     return frozenset(name.removeprefix("sem.") for name in names)
