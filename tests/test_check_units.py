@@ -12,6 +12,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 import asgi_mpclean
@@ -251,6 +252,48 @@ def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_is_gone_has_used_no_time() -> None:
     assert processes.cpu_seconds([-1]) == 0
+
+
+def test_processes_that_may_not_be_looked_at_are_known_by_their_parents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those that another user runs on macOS."""
+
+    def denied(*_: object) -> Any:
+        raise psutil.AccessDenied
+
+    for name in ("environ", "cmdline"):
+        monkeypatch.setattr(psutil.Process, name, denied)
+    processes.adopt_orphans()  # For the test to reap the child, which on macOS another does.
+    monkeypatch.setattr(sys, "platform", "darwin")
+    code = (
+        "import os, signal\nif os.fork() == 0:\n    os.setsid()\n    print('ready', flush=True)\n"
+    )
+    with Server(sys.executable, "-c", code + "signal.pause()") as server:
+        server.wait_for_text("ready")
+        (child,) = server.descendants()
+        server.signal(signal.SIGTERM)
+        outcome = server.finish()
+    assert outcome.orphans == (child,)
+    pid, name = child.split()
+    assert name == psutil.Process().name()
+    assert not psutil.pid_exists(int(pid))
+
+
+def test_a_number_with_a_new_owner_is_no_parent() -> None:
+    class Known:
+        def __init__(self, pid: int, parent: int) -> None:
+            self.pid, self.parent = pid, parent
+
+        def ppid(self) -> int:
+            return self.parent
+
+    child: Any = Known(11, parent=10)
+    owner: Any = Known(10, parent=1)
+    for others, found in (({child: 6.0}, [child]), ({owner: 5.0, child: 6.0}, [])):
+        family = processes.Family(("name", "value"))
+        family._born = {10: 1.0}
+        assert family._children([], others) == found
 
 
 def test_without_root_there_is_no_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from asgi_mpclean._trace.launch import FOLDER, RECORDER, Run
 from asgi_mpclean._trace.reading import MEMORY
 from asgi_mpclean._trace.reading import read as read_records
 
+from . import shm
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -45,7 +47,9 @@ def read(command: Sequence[str], pid: int, outcome: Outcome, folder: str) -> Fin
     names = frozenset(name.removeprefix("sem.") for name in outcome.left)
     statuses = trace.statuses() | {pid: outcome.status}
     left = {int(number): words for number, words in orphans}
-    return findings(Run(tuple(command), pid, outcome.status, trace, statuses, left, names))
+    words = tuple(command)
+    shown = shm.is_shown()
+    return findings(Run(words, pid, outcome.status, trace, statuses, left, names, shows_disk=shown))
 
 
 def leaked(traced: Findings | None) -> dict[str, int]:
