@@ -79,6 +79,13 @@ def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> N
         commands.serve(str(tmp_path / "app.py"), server)
 
 
+def test_a_path_needs_no_name_though_it_has_a_drive(tmp_path: Path) -> None:
+    (tmp_path / "c:").mkdir()
+    (tmp_path / "c:" / "main.py").touch()
+    string, folder, _ = commands.find_app(str(tmp_path / "c:" / "main.py"))
+    assert (string, folder) == ("main:app", tmp_path / "c:")
+
+
 def test_a_key_of_another_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check", "app:app", "--signal", "break"]) == 2
     said = " ".join(capsys.readouterr().err.split())

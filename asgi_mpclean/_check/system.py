@@ -30,6 +30,9 @@ if sys.platform == "win32":
 
     STOPS_BY_DEFAULT = ("int",)
     WHY_NOT = "Windows has no signals between processes, only keys in a console"
+    NOT_SERVING: tuple[str, ...] = ("gunicorn",)
+    """Servers that cannot run here."""
+
     COUNTED_BY = None
     """By what leaks are counted where there is no ``/dev/shm``, None if there can be none."""
 
@@ -176,6 +179,9 @@ else:
 
     STOPS_BY_DEFAULT = ("int", "term")
     WHY_NOT = ""
+    NOT_SERVING: tuple[str, ...] = ()
+    """Servers that cannot run here."""
+
     COUNTED_BY = "trace"
     """By what leaks are counted where there is no ``/dev/shm``."""
 

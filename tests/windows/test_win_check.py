@@ -11,7 +11,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from console import PATHS, is_running
+from console import PATHS, is_running, is_wine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,8 @@ def test_a_traceback_is_found_and_nothing_is_said_to_leak(
 ) -> None:
     """The queue is not registered, but nothing of it outlives the server."""
     write(APP + "atexit.register(lambda: 1 / 0)\n")
-    assert run(["check", "main:app", "--json", "--signal", "int"]) == 1
+    file = os.path.abspath("main.py")  # Its drive has a colon, as what comes before the app's name.
+    assert run(["check", file, "--json", "--signal", "int"]) == 1
     told, one = only(capsys.readouterr().out)
     assert [finding["fault"] for finding in one["findings"]] == ["1 traceback"]
     assert "ZeroDivisionError" in one["findings"][0]["advice"]
@@ -142,6 +143,37 @@ def test_a_signal_that_windows_has_not_is_refused(
     said = " ".join(capsys.readouterr().err.split())
     assert f"{name!r} is none of int, break, int-twice, int-twice-fast, reload" in said
     assert ("Windows has no signals between processes" in said) == (name != "kill")
+
+
+def test_a_server_that_cannot_run_here_is_refused(
+    run: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["check", "main:app", "--server", "gunicorn"]) == 2
+    assert "gunicorn does not run on this system" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not is_wine(), reason="only Wine cannot press CTRL-BREAK")
+def test_a_key_that_cannot_be_pressed_is_said(
+    run: Callable[[list[str]], int],
+    write: Callable[[str], object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(APP + WRAPPED)
+    assert run(["check", "main:app", "--signal", "break"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "CTRL-BREAK could not be pressed in the console of the server" in said
+
+
+@pytest.mark.skipif(is_wine(), reason="Wine cannot press it")
+def test_ctrl_break_ends_a_server_clean(
+    run: Callable[[list[str]], int],
+    write: Callable[[str], object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write(APP + WRAPPED)
+    assert run(["check", "main:app", "--signal", "break", "--json"]) == 0
+    _, one = only(capsys.readouterr().out)
+    assert (one["stopped"], one["verdict"]) == ("CTRL-BREAK", "clean")
 
 
 def test_trace_tells_what_is_left(
