@@ -12,6 +12,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 import asgi_mpclean
@@ -78,12 +79,20 @@ def test_a_server_that_is_not_there(server: str, said: str, tmp_path: Path) -> N
         commands.serve(str(tmp_path / "app.py"), server)
 
 
-def test_other_systems_are_told_that_they_cannot(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "platform", "win32")
-    assert cli.run(["check", "app:app"]) == 2
-    assert "which Windows does not have" in " ".join(capsys.readouterr().err.split())
+def test_a_path_needs_no_name_though_it_has_a_drive(tmp_path: Path) -> None:
+    (tmp_path / "c:").mkdir()
+    (tmp_path / "c:" / "main.py").touch()
+    string, folder, _ = commands.find_app(str(tmp_path / "c:" / "main.py"))
+    assert (string, folder) == ("main:app", tmp_path / "c:")
+
+
+def test_a_key_of_another_system_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "app:app", "--signal", "break"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'break' is none of int, term, " in said
+    with Server(sys.executable, "-c", "import signal; signal.pause()") as server:  # noqa: SIM117
+        with pytest.raises(CheckError, match="CTRL-BREAK is a key of Windows"):
+            server.press_break()
 
 
 def test_without_shared_memory_to_look_at_it_counts_by_the_tracker_and_the_trace(
@@ -250,6 +259,48 @@ def test_who_may_not_adopt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_is_gone_has_used_no_time() -> None:
     assert processes.cpu_seconds([-1]) == 0
+
+
+def test_processes_that_may_not_be_looked_at_are_known_by_their_parents(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those that another user runs on macOS."""
+
+    def denied(*_: object) -> Any:
+        raise psutil.AccessDenied
+
+    for name in ("environ", "cmdline"):
+        monkeypatch.setattr(psutil.Process, name, denied)
+    processes.adopt_orphans()  # For the test to reap the child, which on macOS another does.
+    monkeypatch.setattr(sys, "platform", "darwin")
+    code = (
+        "import os, signal\nif os.fork() == 0:\n    os.setsid()\n    print('ready', flush=True)\n"
+    )
+    with Server(sys.executable, "-c", code + "signal.pause()") as server:
+        server.wait_for_text("ready")
+        (child,) = server.descendants()
+        server.signal(signal.SIGTERM)
+        outcome = server.finish()
+    assert outcome.orphans == (child,)
+    pid, name = child.split()
+    assert name == psutil.Process().name()
+    assert not psutil.pid_exists(int(pid))
+
+
+def test_a_number_with_a_new_owner_is_no_parent() -> None:
+    class Known:
+        def __init__(self, pid: int, parent: int) -> None:
+            self.pid, self.parent = pid, parent
+
+        def ppid(self) -> int:
+            return self.parent
+
+    child: Any = Known(11, parent=10)
+    owner: Any = Known(10, parent=1)
+    for others, found in (({child: 6.0}, [child]), ({owner: 5.0, child: 6.0}, [])):
+        family = processes.Family(("name", "value"))
+        family._born = {10: 1.0}
+        assert family._children([], others) == found
 
 
 def test_without_root_there_is_no_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ tests in it. Each program here is run in a process of its own, by the interprete
 from __future__ import annotations
 
 import functools
+import json
 import os
 import resource
 import shutil
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asgi_mpclean._check.shm import can_unshare
+from asgi_mpclean._trace.launch import Run
+from asgi_mpclean._trace.reading import Process, Trace
+from asgi_mpclean._trace.unreached import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +105,86 @@ def test_what_looks_like_macos_has_nothing_else(macos: dict[str, str], tmp_path:
     except NotImplementedError: print("no qsize")
     """
     assert run(body, tmp_path, env=macos) == ["darwin False False 512", "True spawn", "no qsize"]
+
+
+# Nobody hears the resource tracker.
+LEAKS = """
+import multiprocessing, os, time
+from multiprocessing.shared_memory import SharedMemory
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+spawn = multiprocessing.get_context("spawn")
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+if multiprocessing.parent_process() is None:
+    queue = spawn.Queue()
+    block = SharedMemory(create=True, size=10)
+"""
+ORPHAN = "    spawn.Process(target=time.sleep, args=(600,)).start()\n"
+REGISTERED = """
+    import asgi_mpclean
+    asgi_mpclean.register(queue)
+    asgi_mpclean.register(block)
+    app = asgi_mpclean.MPCleanLifespan(app)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "faults"),
+    [
+        (
+            LEAKS,
+            ["3 semaphores leaked: Queue at main.py:14", "1 memory block leaked: SharedMemory at "],
+        ),
+        (
+            LEAKS + ORPHAN,
+            ["3 semaphores leaked: Queue at main.py:14", "1 memory block leaked: ", "orphan: "],
+        ),
+        (LEAKS + REGISTERED, []),
+    ],
+    ids=["leaks", "leaks and leaves an orphan", "clean"],
+)
+def test_check_counts_by_the_trace(
+    macos: dict[str, str], tmp_path: Path, code: str, faults: list[str]
+) -> None:
+    (tmp_path / "main.py").write_text(code)
+    path = os.pathsep.join([macos["PYTHONPATH"], str(HERE.parent)])
+    command = [sys.executable, "-m", "asgi_mpclean", "check", "main:app", "--signal", "term"]
+    done = subprocess.run(
+        [*command, "--json"],
+        cwd=tmp_path,
+        env={**os.environ, **macos, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == bool(faults), done.stderr
+    told = json.loads(done.stdout)
+    assert (told["platform"], told["leaks_counted_by"]) == ("darwin", "trace")
+    assert told["remarks"] == ["leaked: what the trace has seen"]
+    (one,) = told["runs"]
+    found = [finding["fault"] for finding in one["findings"]]
+    assert len(found) == len(faults), found
+    assert all(map(str.startswith, found, faults)), found
+    assert one["warnings"] == []
+    assert one["leaked"] == ({"semaphore": 3, "shared_memory": 1} if faults else {})
+
+
+@pytest.mark.parametrize("exited", [0, 1])
+@pytest.mark.parametrize("shows_disk", [True, False])
+def test_a_killed_resource_tracker_is_said_where_nothing_else_tells(
+    exited: int, shows_disk: bool
+) -> None:
+    tracker = Process(2, is_tracker=True, exited=exited)
+    trace = Trace([Process(1, registers=True), tracker], [(1, 1)], {})
+    run = Run(("x",), 1, 0, trace, {}, {}, frozenset(), shows_disk=shows_disk)
+    said = [words for words in unknown(run) if "did not come to its end" in words]
+    assert len(said) == (not exited and not shows_disk)
 
 
 # A worker that dies while it waits in `get` takes the readers' lock with it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import signal
 import sys
@@ -17,7 +18,8 @@ from . import commands, launch, page, screen, shm
 from .errors import CheckError
 from .results import Row, as_json
 from .run import Run, perform
-from .stops import STOPS
+from .stops import STOPS, refusal
+from .system import STOPS_BY_DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +45,7 @@ class Signals(click.ParamType):  # type: ignore[type-arg] # generic from click 8
         names = [name.strip() for name in str(value).split(",")]
         for name in names:
             if name not in STOPS:
-                self.fail(f"{name!r} is none of {', '.join(STOPS)}", param, ctx)
+                self.fail(refusal(name), param, ctx)
         return names
 
 
@@ -93,7 +95,8 @@ cli.add_command(trace)
     "--signal",
     multiple=True,
     type=Signals(),
-    help=f"How to stop it, several by commas: {', '.join(STOPS)}.  [default: int,term]",
+    help=f"How to stop it, several by commas: {', '.join(STOPS)}."
+    f"  [default: {','.join(STOPS_BY_DEFAULT)}]",
 )
 @click.option(
     "--request",
@@ -140,9 +143,6 @@ def check(command: tuple[str, ...], /, **given: Any) -> int:
 
     The exit status is 0 if every run was clean, 1 if one was not, 2 if nothing could be checked.
     """
-    if sys.platform == "win32":
-        message = "check stops servers by signals to process groups, which Windows does not have"
-        raise click.UsageError(message)
     # Elsewhere than on Linux nothing but the trace knows what is there.
     options = Options(command, **{**given, "trace": given["trace"] or not shm.is_shown()})
     _check_usage(options)
@@ -204,8 +204,8 @@ def _run_all(options: Options, console: Console) -> list[Row]:
 
 
 def _runs(options: Options) -> Iterator[Run]:
-    signals = [name for names in options.signal for name in names] or ["int", "term"]
-    for stop in (STOPS[name] for name in signals):
+    asked = [name for names in options.signal for name in names]
+    for stop in (STOPS[name] for name in asked or STOPS_BY_DEFAULT):
         for target in _targets(options, reload=options.reload or stop.after_change):
             for _ in range(options.repeat):
                 yield Run(
@@ -250,6 +250,10 @@ def run(words: list[str]) -> int:
     Returns:
         The exit status.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # On Windows a pipe takes the letters of one language only.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # click takes the `--` out, but what follows it is another's command line.
     own, command = words, []
     if "--" in words:

@@ -12,6 +12,7 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from . import system
 from .errors import CheckError
 
 
@@ -69,7 +70,9 @@ def find_app(app: str) -> tuple[str, Path, Path | None]:
     Raises:
         CheckError: There is no such file or module.
     """
-    where, _, name = app.rpartition(":") if ":" in app else (app, "", "app")
+    # A drive of Windows has a colon as well.
+    is_named = ":" in app and not app.endswith(".py")
+    where, _, name = app.rpartition(":") if is_named else (app, "", "app")
     if not where or not name:
         message = f"APP must be module:app or path/file.py:app, not {app!r}"
         raise CheckError(message)
@@ -113,6 +116,9 @@ def serve(app: str, server: str, *, reload: bool = False, workers: int | None = 
     name, *further = shlex.split(server) or [""]
     if name not in KINDS:
         message = f"server must be one of {', '.join(KINDS)}, not {name!r}; start others with --"
+        raise CheckError(message)
+    if name in system.NOT_SERVING:
+        message = f"{name} does not run on this system"
         raise CheckError(message)
     if importlib.util.find_spec(name) is None:
         message = f"{name} is not installed here: pip install {name}"

@@ -55,7 +55,7 @@ def _left_behind(result: Result) -> Iterator[Finding]:
             or "Something waits without a limit that asgi_mpclean cannot end: see the output"
             " for what the server waits for, and the report for what took its time.",
         )
-    for kind, count in outcome.leaked.items():
+    for kind, count in result.leaked.items():
         yield Finding(
             f"{plural(kind, count)} leaked{tracing.makers(result.traced, kind)}",
             unseen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from .results import header, numbers, timeline, verdict
+from .results import header, numbers, remarks, timeline, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,7 @@ def render(rows: list[Row]) -> str:
         f"<title>asgi-mpclean check: {title}</title><style>{STYLE}</style>",
         f"<h1>asgi-mpclean check: {title}</h1>",
         *_table(rows),
+        *(f"<p>{escape(remark)}</p>" for remark in remarks(rows)),
         *(part for row in rows for part in _details(row)),
         f"<footer>{escape(made_with)}</footer></html>",
     ]

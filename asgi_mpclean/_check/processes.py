@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import dataclasses
 import functools
+import math
 import os
 import re
 import sys
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc")
 TRACKER = "multiprocessing.resource_tracker"
+CONSOLE = re.compile(r"[^ ]*\\conhost\.exe\b", re.IGNORECASE)
+"""What Windows itself starts for a console, and ends with the last process in it."""
 
 
 @functools.cache
@@ -66,31 +69,111 @@ def read_proc(pid: int, name: str) -> bytes:
         return b""
 
 
-def descendants(mark: tuple[str, str], session: int) -> list[Descendant]:
-    """Find all processes of a run, by their environment or their session.
+class Family:
+    """All processes of a run: known by their environment, by their session, or by their parents.
+
+    On Linux the first two find all. Elsewhere the environment of a process may be denied, and
+    Windows has no sessions; but there nobody adopts a process while its parent lives.
 
     Args:
         mark: The name and the value of a variable that they have. A zombie has no environment any
             more, and a process may have cleared its own.
-        session: Their session, which a process may have left.
     """
-    found = []
-    for process in psutil.process_iter():
+
+    def __init__(self, mark: tuple[str, str]) -> None:
+        """Know the mark; of no process yet."""
+        self._mark = mark
+        self._session = -1
+        self._born: dict[int, float] = {}
+
+    def begin(self, pid: int) -> None:
+        """Begin with the server: its number is that of its session, which a process may leave."""
+        self._session = pid
+        with contextlib.suppress(psutil.Error):
+            self._born[pid] = psutil.Process(pid).create_time()
+
+    def members(self) -> list[Descendant]:
+        """Return those who are there now, zombies included."""
+        found: list[psutil.Process] = []
+        others: dict[psutil.Process, float] = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError), process.oneshot():
+                if self._is_marked(process):
+                    found.append(process)
+                elif sys.platform != "linux":
+                    others[process] = process.create_time()
+        if sys.platform != "linux":
+            found += self._children(found, others)
+        return list(_described(found))
+
+    def _is_marked(self, process: psutil.Process) -> bool:
+        return _is_in_session(process.pid, self._session) or _has(process, *self._mark)
+
+    def _children(
+        self, known: list[psutil.Process], others: dict[psutil.Process, float]
+    ) -> list[psutil.Process]:
+        """Return whom those have started that are known, or were when this was last asked."""
+        owners = {process.pid: born for process, born in others.items()}
+        # A number that has a new owner says nothing.
+        before = {pid: born for pid, born in self._born.items() if owners.get(pid, born) == born}
+        now = {}
+        for process in known:
+            with contextlib.suppress(psutil.Error, OSError):
+                now[process.pid] = process.create_time()
+        found = []
+        for process, born in sorted(others.items(), key=lambda pair: pair[1]):
+            with contextlib.suppress(psutil.Error, OSError):
+                parent = process.ppid()
+                is_child = now.get(parent, before.get(parent, math.inf)) <= born
+                if is_child or before.get(process.pid) == born:
+                    now[process.pid] = born
+                    found.append(process)
+        self._born = now
+        return found
+
+
+def _described(processes: Iterable[psutil.Process]) -> Iterator[Descendant]:
+    for process in processes:
         with contextlib.suppress(psutil.Error, OSError), process.oneshot():
-            if _is_in_session(process.pid, session) or _has(process, *mark):
-                zombie = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-                command = "" if zombie else " ".join(process.cmdline())
-                found.append(Descendant(process.pid, process.ppid(), zombie, command.strip()))
-    return found
+            zombie = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+            command = "" if zombie else _command_line(process)
+            if not CONSOLE.match(command):
+                yield Descendant(process.pid, process.ppid(), zombie, command.strip())
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.AccessDenied:
+        return _name(process)
+
+
+def _name(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.AccessDenied, OSError):
+        return str(process.name())
+    return "?"
 
 
 def _is_in_session(pid: int, session: int) -> bool:
-    return sys.platform != "win32" and os.getsid(pid) == session
+    if sys.platform == "win32":
+        return False
+    with contextlib.suppress(PermissionError):
+        return os.getsid(pid) == session
+    return False
 
 
 def _has(process: psutil.Process, variable: str, value: str) -> bool:
-    # A run inside of another begins with the mark of that.
-    return str(process.environ().get(variable, "")).startswith(value)
+    try:
+        # A run inside of another begins with the mark of that.
+        return str(process.environ().get(variable, "")).startswith(value)
+    except psutil.AccessDenied:
+        return False
+
+
+def kill(pid: int) -> None:
+    """Kill a process, if it is still there."""
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process(pid).kill()
 
 
 def mapped_inodes(pids: Iterable[int]) -> set[int]:

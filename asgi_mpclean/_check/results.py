@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import shm, system
 from .commands import KINDS, versions
 from .findings import Finding, findings
 from .outcome import plural
@@ -54,12 +54,24 @@ def status(result: Result) -> str:
     code = result.outcome.status
     if result.outcome.hung:
         return "hangs"
-    return signal.Signals(-code).name if code < 0 else str(code)
+    return system.status_name(code)
 
 
 def leaked(result: Result) -> str:
     """Return what leaked, by kind."""
-    return ", ".join(plural(kind, count) for kind, count in result.outcome.leaked.items())
+    if shm.counted_by() is None:
+        return "n/a"
+    return ", ".join(plural(kind, count) for kind, count in result.leaked.items()) or "-"
+
+
+def remarks(rows: list[Row]) -> list[str]:
+    """Return what has to be said of the counts where the system itself shows nothing."""
+    if shm.is_shown():
+        return []
+    results = (result for row in rows for _library, result, _found in row.results())
+    traced = (result.traced for result in results if result.traced is not None)
+    unknown = {f"not known: {words}" for found in traced for words in found.unknown}
+    return [system.REMARK, *sorted(unknown)]
 
 
 def numbers(library: str, result: Result) -> list[str]:
@@ -68,7 +80,7 @@ def numbers(library: str, result: Result) -> list[str]:
     # What was dropped without the library is not known: nobody counted.
     dropped = "?" if library == "without" else _number(result.total("dropped"))
     counts = [_number(len(outcome.orphans)), _number(outcome.tracebacks), dropped]
-    return [status(result), f"{outcome.seconds:.2f}", leaked(result) or "-", *counts]
+    return [status(result), f"{outcome.seconds:.2f}", leaked(result), *counts]
 
 
 def _number(count: int) -> str:
@@ -128,6 +140,8 @@ def as_json(rows: list[Row]) -> dict[str, Any]:
     return {
         "versions": header(rows),
         "platform": sys.platform,
+        "leaks_counted_by": shm.counted_by(),
+        "remarks": remarks(rows),
         "runs": [_run_as_json(row, *named) for row in rows for named in row.results()],
     }
 
@@ -144,7 +158,7 @@ def _run_as_json(row: Row, library: str, result: Result, found: list[Finding]) -
         "status": None if outcome.hung else outcome.status,
         "hung": outcome.hung,
         "seconds": round(outcome.seconds, 3),
-        "leaked": outcome.leaked,
+        "leaked": result.leaked,
         "left": list(outcome.left),
         "orphans": list(outcome.orphans),
         "warnings": list(outcome.warnings),

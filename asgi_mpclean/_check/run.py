@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tracing
+from . import shm, tracing
 from .errors import CheckError, ServerError
 from .eventually import eventually
 from .net import ask
 from .processes import cpu_seconds
 from .server import Server
+from .system import prepare_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +36,8 @@ CANNOT_IMPORT = re.compile(
     r"Error loading ASGI app|ModuleNotFoundError: |ImportError: |SyntaxError: "
     r"|Failed to find attribute|has no attribute|ServerError: |AppImportError|NoAppError"
 )
-IN_USE = re.compile(r"address already in use", re.IGNORECASE)
+# What Linux and macOS call it, and what Windows does.
+IN_USE = re.compile(r"address already in use|only one usage of each socket address", re.IGNORECASE)
 
 WITHOUT_IT = 3.0
 """Seconds for it to answer all the same, once it has said that it cannot import something."""
@@ -100,6 +102,17 @@ class Result:
     traced: Traced | None = None
 
     @property
+    def leaked(self) -> dict[str, int]:
+        """What leaked, by its kind: by what the system shows, or else by what the trace has seen.
+
+        The resource tracker says it as well, but may have nobody to hear it; and the trace may not
+        have reached it.
+        """
+        said = self.outcome.leaked
+        seen = {} if shm.is_shown() else tracing.leaked(self.traced)
+        return {kind: max(said.get(kind, 0), seen.get(kind, 0)) for kind in said | seen}
+
+    @property
     def reports(self) -> list[dict[str, Any]]:
         """The events that are the report of a clean-up that had something to do."""
         return [
@@ -131,7 +144,8 @@ def perform(run: Run, progress: Progress = lambda _step: None) -> Result:
         _check_port(run.port)
     if run.stop.after_change:
         _file_to_change(run)
-    with tempfile.TemporaryDirectory(prefix="mpclean-") as folder:
+    # On Windows a file cannot be removed while what was killed still has it.
+    with tempfile.TemporaryDirectory(prefix="mpclean-", ignore_cleanup_errors=True) as folder:
         journal = Path(folder, "journal")
         env = {**run.env, "ASGI_MPCLEAN_JOURNAL": str(journal)}
         if run.trace:
@@ -168,7 +182,7 @@ def _file_to_change(run: Run) -> Path:
 
 def _check_port(port: int) -> None:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        prepare_probe(probe)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:

@@ -18,7 +18,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
-from .results import Bar, Row, header, numbers, timeline, verdict
+from .results import Bar, Row, header, numbers, remarks, timeline, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,8 @@ class Progress:
 def show(rows: list[Row], console: Console) -> None:
     """Print the table, under it what to do, and the timelines."""
     console.print(_table(rows))
+    for remark in remarks(rows):
+        console.print(Text(remark, style="italic"))
     for row in rows:
         _show_findings(row, console)
     for row in rows:
@@ -128,15 +130,16 @@ def _show_timeline(row: Row, console: Console) -> None:
     seconds = f"{row.result.outcome.seconds:.2f} s to the exit"
     console.print(Text(f"{title(row.result.run)}: {seconds}", style="bold"))
     for bar in bars:
-        console.print(_drawn(bar, longest, console.width), no_wrap=True, overflow="ellipsis")
+        drawn = _drawn(bar, longest, console.width, ink="=" if console.options.ascii_only else "━")
+        console.print(drawn, no_wrap=True, overflow="ellipsis")
 
 
-def _drawn(bar: Bar, longest: float, width: int) -> Text:
+def _drawn(bar: Bar, longest: float, width: int, ink: str) -> Text:
     label_width, bar_width = width // 3, width // 3
     first = round(bar.start / longest * bar_width)
     length = max(1, round(bar.end / longest * bar_width) - first)
     label = bar.label if len(bar.label) <= label_width else f"{bar.label[: label_width - 1]}…"
-    drawn = " " * first + "━" * length
+    drawn = " " * first + ink * length
     return Text.assemble(
         f"{label:<{label_width}} ",
         (f"{drawn:<{bar_width}}", "cyan"),

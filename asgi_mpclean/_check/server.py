@@ -11,8 +11,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import signal
-import subprocess
 import threading
 import time
 import uuid
@@ -25,14 +23,17 @@ from .outcome import TRACEBACK, WARNING, Outcome
 from .output import Output
 from .processes import (
     Descendant,
+    Family,
     adopt_orphans,
-    descendants,
+    kill,
     listening_ports,
     watched_inodes,
 )
-from .shm import SharedMemory, can_unshare
+from .shm import SharedMemory, can_unshare, is_shown
+from .system import CTRL_BREAK, CTRL_C, Session, reap
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
@@ -47,12 +48,6 @@ ORPHAN_GRACE = 1.0
 
 TRACKER_GRACE = 2.0
 """Seconds for the resource tracker, which prints last, to end after the server."""
-
-
-def _as_from_a_terminal() -> None:  # pragma: no cover - in a child, before its exec
-    """Ignore no signal because we do, as a background job of a script ignores SIGINT."""
-    for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(signum, signal.SIG_DFL)
 
 
 class Server:
@@ -84,7 +79,6 @@ class Server:
         self._is_told_its_port = any("{port}" in word for word in command)
         # The servers that a check starts belong to the check's run, should it be run itself.
         run = f"{os.environ.get(MARK, '')}{uuid.uuid4().hex}."
-        self._mark = MARK, run
         self._command = [word.replace("{port}", str(self.port)) for word in command]
         self._cwd = cwd
         self._env = {
@@ -101,6 +95,8 @@ class Server:
         else:
             self._env["ASGI_MPCLEAN_DISABLE"] = "1"
         self._pty = pty
+        self._session = Session(pty=pty)
+        self._family = Family((MARK, run))
         self._private_shm = can_unshare() if private_shm is None else private_shm
         self._ended = threading.Event()
         self.pid = -1
@@ -117,32 +113,14 @@ class Server:
     def _start(self, undo: contextlib.ExitStack) -> None:
         self._shm = SharedMemory(private=self._private_shm)
         undo.callback(self._shm.remove)
-        prefix = self._shm.command_prefix()
-        if self._pty:
-            self._keyboard, screen = os.openpty()
-            undo.callback(os.close, self._keyboard)
-            readable, stdin = os.dup(self._keyboard), screen
-            prefix = ["setsid", "--ctty", *prefix]
-        else:
-            readable, screen = os.pipe()
-            stdin = subprocess.DEVNULL
+        readable = self._session.open(undo)
         when_killed = undo.enter_context(contextlib.ExitStack())
         # Whoever is starting a child while it is killed leaves one more: look until none is left.
         undo.callback(eventually, self._kill_all, 5)
-        try:
-            self._process = subprocess.Popen(
-                [*prefix, *self._command],
-                cwd=self._cwd,
-                env=self._env,
-                stdin=stdin,
-                stdout=screen,
-                stderr=screen,
-                start_new_session=not self._pty,
-                preexec_fn=_as_from_a_terminal,  # noqa: PLW1509 - takes no lock
-            )
-        finally:
-            os.close(screen)
+        command = [*self._shm.command_prefix(), *self._command]
+        self._process: subprocess.Popen[bytes] = self._session.start(command, self._cwd, self._env)
         self.pid = self._process.pid
+        self._family.begin(self.pid)
         self._last_signal_at, self._first_signal_at = time.monotonic(), 0.0
         self._output = Output(readable)
         when_killed.callback(self._output.close)
@@ -162,12 +140,11 @@ class Server:
     def _descendants(self) -> list[Descendant]:
         """Return all living processes of the run, and reap the dead ones that came to us."""
         living = []
-        for process in descendants(self._mark, self.pid):
+        for process in self._family.members():
             if not process.zombie:
                 living.append(process)
             elif process.parent == os.getpid() and process.pid != self.pid:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(process.pid, os.WNOHANG)
+                reap(process.pid)
         self._shm.observe(process.pid for process in living)
         return living
 
@@ -176,11 +153,12 @@ class Server:
         if not self._private_shm:
             self._descendants()
 
-    def _kill_all(self) -> bool:
+    def _kill_all(self, *, but_trackers: bool = False) -> bool:
         living = self._descendants()
+        if but_trackers:
+            living = [process for process in living if not process.is_tracker]
         for process in living:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+            kill(process.pid)
         return not living
 
     @property
@@ -295,24 +273,30 @@ class Server:
             self._first_signal_at = self._first_signal_at or sent_at
 
     def interrupt(self) -> None:
-        """Press CTRL-C: on the terminal if it has one, else SIGINT to its process group."""
-        if not self._pty:
-            self.signal_group(signal.SIGINT)
-            return
-        with self._sending(), contextlib.suppress(OSError):
-            os.write(self._keyboard, b"\x03")
+        """Press CTRL-C: on its terminal or in its console, or else send SIGINT to its group."""
+        self._press(CTRL_C)
+
+    def press_break(self) -> None:
+        """Press CTRL-BREAK, in the console that a server has on Windows."""
+        self._press(CTRL_BREAK)
+
+    def _press(self, key: str) -> None:
+        # A key of a terminal reaches those who have outlived the server as well.
+        if self._pty or not self._ended.is_set():
+            with self._sending():
+                self._session.press(key)
 
     def signal(self, signum: int) -> None:
         """Send a signal to the server's process alone."""
         if not self._ended.is_set():
             with self._sending():
-                os.kill(self.pid, signum)
+                self._session.signal(signum)
 
     def signal_group(self, signum: int) -> None:
         """Send a signal to the server's process group."""
         if not self._ended.is_set():
             with self._sending():
-                os.killpg(self.pid, signum)
+                self._session.signal(signum, group=True)
 
     def finish(self, timeout: float = 20) -> Outcome:
         """Wait for the end, of the tracker as well, and count what is left.
@@ -328,7 +312,10 @@ class Server:
             self._process.kill()
             self._ended.wait(5)
         orphans = self._orphans()
-        if not orphans:
+        if orphans and not is_shown():
+            # Only the tracker knows what has leaked, and it waits for their end.
+            eventually(lambda: self._kill_all(but_trackers=True), 5)
+        if not orphans or not is_shown():
             eventually(lambda: not self._descendants(), TRACKER_GRACE)
             self._output.wait_for_end(TRACKER_GRACE)
         output = self._output.text()

@@ -7,10 +7,12 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import system
 from .processes import mapped_inodes
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ PRIVATE_SHM = 'mount --bind "$0" /dev/shm && exec "$@"'
 @functools.cache
 def can_unshare() -> bool:
     """Whether a process can be given a ``/dev/shm`` of its own: root, and not confined."""
-    if os.geteuid() != 0 or not shutil.which("unshare"):
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("unshare"):
         return False
     with tempfile.TemporaryDirectory(prefix="mpclean-", dir=SHM) as folder:
         command = [*unshared(Path(folder)), "true"]
@@ -38,7 +40,13 @@ def unshared(folder: Path) -> list[str]:
 
 def is_shown() -> bool:
     """Whether the system shows what there is of shared memory and semaphores: only Linux does."""
-    return SHM.is_dir()
+    # Wine has the folders of the system below it.
+    return sys.platform != "win32" and SHM.is_dir()
+
+
+def counted_by() -> str | None:
+    """Return by what leaks are counted, None where nothing can leak."""
+    return str(SHM) if is_shown() else system.COUNTED_BY
 
 
 def _entries() -> list[os.DirEntry[str]]:

@@ -7,6 +7,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from . import system
 from .server import Server
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Stop:
 CTRL_C = (0, Server.interrupt)
 SIGTERM = (0, terminate)
 
-STOPS = {
+_ALL = {
     "int": Stop("CTRL-C", (CTRL_C,)),
     "term": Stop("SIGTERM", (SIGTERM,)),
     "int-twice": Stop("CTRL-C twice", (CTRL_C, (0.3, Server.interrupt)), forced=True),
@@ -59,7 +60,17 @@ STOPS = {
     ),
     "int-term": Stop("CTRL-C, then SIGTERM", (CTRL_C, (0.05, terminate)), forced=True),
     "term-twice": Stop("SIGTERM twice", (SIGTERM, (0.3, terminate)), forced=True),
-    "hup": Stop("SIGHUP", ((0, lambda server: server.signal(signal.SIGHUP)),)),
-    "quit": Stop("SIGQUIT", ((0, lambda server: server.signal(signal.SIGQUIT)),)),
+    # By their names, as Windows does not have them.
+    "hup": Stop("SIGHUP", ((0, lambda server: server.signal(signal.Signals["SIGHUP"])),)),
+    "quit": Stop("SIGQUIT", ((0, lambda server: server.signal(signal.Signals["SIGQUIT"])),)),
+    "break": Stop("CTRL-BREAK", ((0, Server.press_break),)),
 }
-"""All of them, by the name that the command line has for them."""
+
+STOPS = {name: _ALL[name] for name in system.STOPS}
+"""Those of this system, by the name that the command line has for them."""
+
+
+def refusal(name: str) -> str:
+    """Return why there is no such way to stop a server, and what there is."""
+    why = f": {system.WHY_NOT}" if name in _ALL and system.WHY_NOT else ""
+    return f"{name!r} is none of {', '.join(STOPS)}{why}"

@@ -13,6 +13,8 @@ from asgi_mpclean._trace.launch import FOLDER, RECORDER, Run
 from asgi_mpclean._trace.reading import MEMORY
 from asgi_mpclean._trace.reading import read as read_records
 
+from . import shm
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -45,7 +47,18 @@ def read(command: Sequence[str], pid: int, outcome: Outcome, folder: str) -> Fin
     names = frozenset(name.removeprefix("sem.") for name in outcome.left)
     statuses = trace.statuses() | {pid: outcome.status}
     left = {int(number): words for number, words in orphans}
-    return findings(Run(tuple(command), pid, outcome.status, trace, statuses, left, names))
+    words = tuple(command)
+    shown = shm.is_shown()
+    return findings(Run(words, pid, outcome.status, trace, statuses, left, names, shows_disk=shown))
+
+
+def leaked(traced: Findings | None) -> dict[str, int]:
+    """Return what leaked, by its kind as the resource tracker calls it."""
+    leaks = traced.leaks if traced is not None else ()
+    semaphores = sum(leak.semaphores for leak in leaks)
+    blocks = sum(len(leak.names) for leak in leaks if leak.kind == MEMORY)
+    counts = {"semaphore": semaphores, "shared_memory": blocks}
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def makers(traced: Findings | None, kind: str) -> str:

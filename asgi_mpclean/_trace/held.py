@@ -174,8 +174,10 @@ def _composite(origin: Any, members: tuple[str, ...], names: Any) -> Leak:
 
 def _blocks() -> Iterator[tuple[Key, Leak]]:
     for block in [*_recorder("making").blocks.values()]:
-        # What is unlinked when nothing is traced any more can be seen on Linux only.
-        if not os.path.isdir(SHM) or os.path.exists(os.path.join(SHM, block.name)):
+        # What is unlinked when nothing is traced any more can be seen on Linux only; Wine has the
+        # folders of the system below it.
+        is_shown = sys.platform != "win32" and os.path.isdir(SHM)
+        if not is_shown or os.path.exists(os.path.join(SHM, block.name)):
             yield ("block", block.name), _leak(MEMORY, block, (block.name,))
 
 

@@ -52,6 +52,7 @@ class Run:
         left: Its processes that still run, by pid, with their command lines.
         on_disk: Names of semaphores and shared memory that are there now.
         trouble: What kept records from being written.
+        shows_disk: Whether such names can be seen, as only on Linux.
     """
 
     command: tuple[str, ...]
@@ -62,6 +63,7 @@ class Run:
     left: dict[int, str]
     on_disk: frozenset[str]
     trouble: tuple[str, ...] = ()
+    shows_disk: bool = True
 
 
 def run(command: Sequence[str]) -> Run:
@@ -86,7 +88,8 @@ def run(command: Sequence[str]) -> Run:
         trouble = _trouble(folder)
         trace = read(folder)
         statuses = trace.statuses() | statuses | {pid: status}
-        return Run(tuple(command), pid, status, trace, statuses, left, _on_disk(), trouble)
+        names, shown = on_disk()
+        return Run(tuple(command), pid, status, trace, statuses, left, names, trouble, shown)
 
 
 def _run(
@@ -192,10 +195,13 @@ def _trouble(folder: str) -> tuple[str, ...]:
     return ()
 
 
-def _on_disk() -> frozenset[str]:
-    """Return the names that are left, as multiprocessing calls them, without the slash."""
+def on_disk() -> tuple[frozenset[str], bool]:
+    """Return the names that are left, and whether they can be seen at all.
+
+    They are as multiprocessing calls them, without the slash.
+    """
     try:
-        names = os.listdir(SHM)
-    except OSError:  # Only Linux shows them.
-        return frozenset()
-    return frozenset(name.removeprefix("sem.") for name in names)
+        names = os.listdir(SHM) if sys.platform != "win32" else None
+    except OSError:
+        names = None
+    return frozenset(name.removeprefix("sem.") for name in names or ()), names is not None

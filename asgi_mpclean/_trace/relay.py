@@ -14,7 +14,7 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,10 @@ if sys.platform != "win32":
         signal.SIGUSR1,
         signal.SIGUSR2,
     )
-else:  # The console gives CTRL-C to all of its processes.
-    PASSED_ON = ()
+    IGNORED: tuple[signal.Signals, ...] = ()
+else:  # The console gives its keys to all of its processes; ours has to see the end of the others.
+    PASSED_ON: tuple[signal.Signals, ...] = ()
+    IGNORED: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGBREAK)
 
 MOMENT = 0.001
 """Seconds in which the kernel has given a signal to the whole group, once it has begun."""
@@ -52,8 +54,8 @@ class Relay:
         self._told: list[int] = []
         self._heard, witness_says = os.pipe()
         witness_lives, self._life = os.pipe()
-        os.set_blocking(self._heard, False)
-        if PASSED_ON:
+        if sys.platform != "win32":
+            os.set_blocking(self._heard, False)
             self.witness = _start_witness(witness_says, witness_lives, self._life)
         os.close(witness_says)
         os.close(witness_lives)
@@ -93,32 +95,36 @@ class Relay:
                 os.waitpid(self.witness, 0)
 
 
-def _start_witness(says: int, lives: int, other_end: int) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        os.close(other_end)
-        os.set_blocking(says, False)
-        signal.set_wakeup_fd(says, warn_on_full_buffer=False)
-        for signum in PASSED_ON:
-            if signal.getsignal(signum) != signal.SIG_IGN:
-                signal.signal(signum, lambda *_: None)
-        while os.read(lives, 1):  # Until the other end is closed, or gone with its process.
-            os.write(says, bytes([ANSWERED]))
-    finally:
-        os._exit(0)
+if sys.platform != "win32":
+
+    def _start_witness(says: int, lives: int, other_end: int) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            os.close(other_end)
+            os.set_blocking(says, False)
+            signal.set_wakeup_fd(says, warn_on_full_buffer=False)
+            for signum in PASSED_ON:
+                if signal.getsignal(signum) != signal.SIG_IGN:
+                    signal.signal(signum, lambda *_: None)
+            while os.read(lives, 1):  # Until the other end is closed, or gone with its process.
+                os.write(says, bytes([ANSWERED]))
+        finally:
+            os._exit(0)
 
 
 @contextlib.contextmanager
 def relayed() -> Iterator[Relay]:
     """Have signals passed on, but those that are ignored here: the command ignores them as well."""
     relay = Relay()
-    found = {}
+    found: dict[signal.Signals, Any] = {}
     try:
         for signum in PASSED_ON:
             if signal.getsignal(signum) != signal.SIG_IGN:
                 found[signum] = signal.signal(signum, relay.pass_on)
+        for signum in IGNORED:
+            found[signum] = signal.signal(signum, signal.SIG_IGN)
         yield relay
     finally:
         for signum, handler in found.items():

@@ -69,7 +69,10 @@ def _commands(run: Run) -> Iterator[str]:
 
 def _trackers(run: Run) -> Iterator[str]:
     registers = any(process.registers for process in run.trace.processes)
-    if registers and not any(process.is_tracker for process in run.trace.processes):
+    trackers = [process for process in run.trace.processes if process.is_tracker]
+    if trackers and not run.shows_disk and not all(process.exited for process in trackers):
+        yield "a resource tracker did not come to its end: what it had to remove is not listed"
+    if registers and not trackers:
         yield (
             "the resource tracker was not reached, which knows what leaked: only what is left on"
             " disk is listed. PYTHONPATH may have been changed in the environment"

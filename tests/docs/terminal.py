@@ -72,7 +72,7 @@ class Terminal:
     def _type(self, text: str) -> None:
         self._server.wait_for_text(PROMPT)
         self._read = len(self._server.output)
-        os.write(self._server._keyboard, f"{text}\n".encode())
+        os.write(self._server._session._keyboard, f"{text}\n".encode())
         while PROMPT not in self._new():
             time.sleep(0.01)
 
@@ -97,7 +97,7 @@ class Terminal:
             self._server.interrupt()
         elif step.typed:
             self._read = len(self._server.output)
-            os.write(self._server._keyboard, f"{step.typed}\n".encode())
+            os.write(self._server._session._keyboard, f"{step.typed}\n".encode())
         self.busy = True
         pattern = as_pattern(step.expected)
         until = time.monotonic() + SECONDS

@@ -187,8 +187,8 @@ print("ready")
 def test_ctrl_c_reaches_the_process_group() -> None:
     code = f"""
 import os, signal, time
-child = os.fork()
 signal.signal(signal.SIGINT, lambda *_: os._exit(5))
+child = os.fork()
 if child == 0:
     print("ready")
 {SLEEP}

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from asgi_mpclean._check.eventually import eventually
-from asgi_mpclean._check.processes import descendants
 from asgi_mpclean._check.server import Server
 
 pytestmark = [
@@ -31,7 +30,7 @@ ENOUGH = 20
 
 def count_all(server: Server) -> dict[str, int]:
     """Count what the server's process has, and what has come of it."""
-    living = descendants(server._mark, server.pid)
+    living = server._family.members()
     return {
         "descriptors": len(os.listdir(f"/proc/{server.pid}/fd")),
         "shared memory": len(server._shm.names()),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -75,20 +72,3 @@ def test_a_program_is_found_without_its_extension() -> None:
     path = sys.executable.removesuffix(".exe")
     assert own_exec.check([path], ["python"]) == [path]
     assert own_exec.check([os.fsencode(path)], ["python"]) == [os.fsencode(path)]
-
-
-def _has_psutil() -> bool:
-    """Tell whether psutil can be loaded, which not every Wine can."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module("psutil")
-        return True
-    return False
-
-
-@pytest.mark.parametrize("words", [["check", "app:app"], ["check", "--", "python", "app.py"]])
-def test_check_says_that_it_cannot_count_here(words: list[str]) -> None:
-    command = [sys.executable, "-m", "asgi_mpclean", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 2
-    assert ("only Linux has" if _has_psutil() else "cannot be used here: ") in done.stderr
-    assert "Traceback" not in done.stderr

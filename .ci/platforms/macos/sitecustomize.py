@@ -25,12 +25,15 @@ MISSING = {
     signal: "pidfd_send_signal sigtimedwait sigwaitinfo SIGRTMIN SIGRTMAX SIGPWR SIGSTKFLT",
 }
 real: dict[str, Any] = {"readlink": os.readlink}
-# What asks for its platform in order to import kqueue, which cannot be had here.
-LINUX_ONLY = "trio"
+# What asks for its platform in order to import kqueue, or libproc, which cannot be had here. psutil
+# goes on seeing /proc, in the place of all that macOS tells it.
+LINUX_ONLY = ("trio", "psutil")
 
 
 class Hiding:
     """A function that finds nothing in the folders that macOS has not; like one in C, no method."""
+
+    folders = HIDDEN
 
     def __init__(self, function: Any) -> None:
         self._function = function
@@ -39,7 +42,7 @@ class Hiding:
     def __call__(self, path: Any = ".", *args: Any, **options: Any) -> Any:
         """Be that function."""
         text = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
-        if any(text == folder or text.startswith(folder + "/") for folder in HIDDEN):
+        if any(text == folder or text.startswith(folder + "/") for folder in self.folders):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return self._function(path, *args, **options)
 
@@ -101,6 +104,8 @@ def pretend() -> None:
     import sysconfig
 
     sysconfig.get_config_vars()  # Its table is that of this system.
+    real.update(open=builtins.open, os=type(os)("os"))
+    vars(real["os"]).update(vars(os))
     real.update(fstat=os.fstat, pipe=os.pipe, poll=select.poll, fcntl=fcntl.fcntl)
     sys.platform = "darwin"
     select.PIPE_BUF = 512
@@ -127,17 +132,23 @@ def pretend() -> None:
 class OnLinux:
     """Imports LINUX_ONLY as on Linux: it stands for what runs on macOS by other means."""
 
+    def __init__(self, package: str) -> None:
+        self._package = package
+
     def find_spec(self, name: str, *_: Any) -> None:
         """Be asked for a module, and find none."""
-        if name.partition(".")[0] == LINUX_ONLY:
-            sys.platform = "linux"
-            sys.meta_path.remove(self)
-            try:
-                __import__(LINUX_ONLY)
-            finally:
-                sys.platform = "darwin"
+        if name.partition(".")[0] != self._package:
+            return
+        sys.platform, Hiding.folders = "linux", ()
+        sys.meta_path.remove(self)
+        try:
+            __import__(self._package)
+        finally:
+            sys.platform, Hiding.folders = "darwin", HIDDEN
+        for module in [found for found in sys.modules if found.startswith("psutil")]:
+            vars(sys.modules[module]).update(os=real["os"], open=real["open"])
 
 
 if os.environ.get("LIKE_MACOS"):
     pretend()
-    sys.meta_path.insert(0, OnLinux())
+    sys.meta_path[:0] = map(OnLinux, LINUX_ONLY)

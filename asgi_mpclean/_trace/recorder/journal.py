@@ -16,10 +16,8 @@ import os
 import sys
 import time
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FIRST_DESCRIPTOR = 900
 """From here on the file's descriptor is looked for: programs that close all theirs and open others
@@ -29,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Windows has no O_CLOEXEC, and writes \r\n for each \n into what is not opened as binary.
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _ESCAPES = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
@@ -146,7 +146,7 @@ def _open() -> bool:
     """Make the file of this process."""
     _State.pid = os.getpid()
     path = os.path.join(str(_State.folder), f"{_State.pid}-{time.time_ns()}.trace")
-    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+    flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | _FLAGS
     try:
         _State.descriptor = _high(os.open(path, flags, 0o644))
     except OSError as error:
@@ -158,14 +158,12 @@ def _open() -> bool:
 
 
 def _high(descriptor: int) -> int:
-    if fcntl is None:
-        return descriptor
-    try:
-        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
-    except OSError:  # No number that high is allowed.
-        return descriptor
-    os.close(descriptor)
-    return high
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # No number that high is allowed.
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_DESCRIPTOR)
+            os.close(descriptor)
+            return high
+    return descriptor
 
 
 def _write_process() -> None:

@@ -7,7 +7,9 @@ then, by a function for its kind.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import time
 
 from . import journal, names
 
@@ -24,6 +26,12 @@ def watch_tracker(resource_tracker: ModuleType) -> None:
     for kind, found in [*functions.items()]:
         functions[kind] = _noting(kind, found)
     journal.write("tracker", len(functions))
+    atexit.register(_note_exit)
+
+
+def _note_exit() -> None:
+    """Note that all has been removed; a tracker that was killed has not come so far."""
+    journal.write("exit", time.time_ns())
 
 
 def watch_registering(resource_tracker: Any) -> list[Callable[[], None]]:
