@@ -308,11 +308,14 @@ def _is_held_here(lock: Any) -> bool:
 
 
 def _sending() -> Iterator[FrameType]:
-    for _, innermost in frames_of_other_threads():
-        frame: FrameType | None = innermost
-        while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
-            yield frame
-            frame = frame.f_back
+    frame: FrameType | None = None
+    try:
+        for _, frame in frames_of_other_threads():
+            while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
+                yield frame
+                frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
+    finally:
+        frame = None  # See `frames_of_other_threads`.
 
 
 def drop_puts(queue: Any, note: Callable[[], None]) -> None:
