@@ -19,8 +19,15 @@ NO_PIDFD = "no pidfd"
 PROC = "it counts by /proc and /dev/shm"
 QSIZE = "without qsize only that something is lost is known, not how much"
 INSIDE = "it asks a semaphore for its value, which macOS does not tell"
-LAUNCHER = "this interpreter is made of another program, which cannot be started so"
+CANNOT_WORK = "tests/test_exec.py::test_one_that_cannot_work_cleans_nothing_and_raises_as_os_does"
+STOPS = "tests/harm/test_early_stops.py::test_a_stop"
+GRANIAN = "granian's worker is a thread there; it misses some stops, without the library as well"
+INTERPRETERS = "this interpreter is made of another program, which lacks what a second one needs"
 REFERENCES = "nothing counts references, so that a dropped queue is held until it is closed"
+NO_GRANIAN = "granian is not built for it"
+INJECTED = "nothing is put into the processes of a Python other than CPython"
+EQUAL = "it takes a handler that equals SIG_DFL for that, so that a guard of ours does not equal it"
+SIGINT = "it catches a SIGINT itself that was ignored when it was started"
 COLLECTOR = "its garbage collector has nothing to look into"
 
 # What a test's name begins with, as pytest says it, and the reason.
@@ -43,9 +50,12 @@ SKIPPED: dict[str, dict[str, str]] = {
         "tests/test_cpython.py::test_a_semaphore_": PROC,
     },
     FREE: {
-        "tests/test_restart.py::test_it_runs_again_as_it_was_started": LAUNCHER,
-        "tests/harm/test_corners_of_harm.py::test_a_sub_interpreter": LAUNCHER,
-        "tests/harm/test_corners_of_harm.py::test_a_thread_takes_what_prepares": LAUNCHER,
+        f"{STOPS}_is_heard_at_each_moment[wrapper-granian": GRANIAN,
+        f"{STOPS}_is_heard_at_each_moment[lifespan-granian": GRANIAN,
+        "tests/harm/test_corners_of_harm.py::test_a_sub_interpreter": INTERPRETERS,
+        "tests/harm/test_corners_of_harm.py::test_a_thread_takes_what_prepares_a_worker[Interp": (
+            INTERPRETERS
+        ),
     },
     NO_PIDFD: {
         "tests/test_handles.py::test_a_process_that_is_gone_has_no_handle": "there is no pidfd",
@@ -54,6 +64,31 @@ SKIPPED: dict[str, dict[str, str]] = {
         "tests/harm/test_strangers.py::test_what_descendants_start_while": "there is no pidfd",
     },
     PYPY: {
+        f"{STOPS}_is_heard_at_each_moment[wrapper-granian": NO_GRANIAN,
+        f"{STOPS}_is_heard_at_each_moment[lifespan-granian": NO_GRANIAN,
+        "tests/test_inject.py::test_nothing_is_loaded_until_multiprocessing": INJECTED,
+        "tests/test_inject.py::test_every_process_is_reached": INJECTED,
+        "tests/test_inject.py::test_the_resource_tracker_is_reached": INJECTED,
+        "tests/test_inject.py::test_a_hook_": INJECTED,
+        "tests/test_inject.py::test_a_module_that_is_imported_already": INJECTED,
+        "tests/test_trace.py::": INJECTED,
+        "tests/test_leaks.py::test_under_the_command_it_uses_what_that_has_noted": INJECTED,
+        "tests/harm/test_run.py::test_a_program_ends_clean_and_as_without": INJECTED,
+        "tests/harm/test_run.py::test_a_worker_by_fork_of_a_server": INJECTED,
+        "tests/harm/test_run.py::test_bad_input_is_told_as_a_shell_would": INJECTED,
+        "tests/harm/test_handlers_found.py::test_a_guard_is_equal_to_the_default": EQUAL,
+        "tests/harm/test_handlers_found.py::test_the_handlers_found_are_put_back[cleaned_in": EQUAL,
+        "tests/harm/test_lifetime_owners.py::test_a_long_session": EQUAL,
+        "tests/test_exec.py::test_signals_are_inherited_as_they_were_found[True": SIGINT,
+        f"{CANNOT_WORK}[execv(PY, 'x": ("its os.execv takes a string for arguments"),
+        "tests/test_entries.py::test_items_of_dropped_queues_are_told": REFERENCES,
+        "tests/test_entries.py::test_a_sentinel_that_nobody_took": REFERENCES,
+        "tests/harm/test_relatives.py::test_a_relative_ends_as_well[SIGTERM-used-joblib": (
+            "cloudpickle, which joblib needs, cannot be imported there"
+        ),
+        "tests/test_waking.py::test_a_thread_in_get_ends_by_system_exit": (
+            "nothing can be raised in another thread"
+        ),
         "tests/test_cpython.py::test_a_look_at_what_threads_do_leaves_no_frame": COLLECTOR,
         "tests/test_registry.py::test_a_script_that_registers_for_ever": REFERENCES,
         "tests/test_rare_names.py::test_where_mappings_cannot_be_read": COLLECTOR,

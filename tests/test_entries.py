@@ -31,6 +31,7 @@ FORK: Any = multiprocessing.get_context("fork")
 
 
 def register_others(registry: Registry, number: int = 2 * AGES[-1]) -> None:
+    gc.collect()  # What was dropped before is gone, also where nothing counts references.
     for _ in range(number):
         registry.register(SPAWN.Lock(), name="another")
 
@@ -100,6 +101,7 @@ def test_an_executor_is_held_while_it_has_jobs(registry: Registry) -> None:
     job = registry.register(executor).submit(int)
     del executor
     register_others(registry)
+    gc.collect()
     assert len(registry) == 1
     go.set()
     assert job.result(20) == 0

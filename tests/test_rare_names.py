@@ -5,6 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver  # Others load it before, or not.
+import multiprocessing.pool
+import multiprocessing.resource_tracker
 import multiprocessing.util
 import os
 import subprocess
@@ -13,31 +16,51 @@ import threading
 import types
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from feeders import filled
 
 from asgi_mpclean import Registry
+from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython import helpers, making, memory, tracker, waiting
 from asgi_mpclean._cpython.children import when_worker_forked
+from asgi_mpclean._cpython.discovery import threads_in_get
+from asgi_mpclean._cpython.endings import threads_waited_for
 from asgi_mpclean._cpython.executors import begin_executor_shutdown
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.frames import waits_for_threads
-from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.groups import _pools_in_terminate, pools_and_managers
 from asgi_mpclean._cpython.helpers import remove_files, stop_helpers
+from asgi_mpclean._cpython.log_queues import queues_of_listeners
 from asgi_mpclean._cpython.making import is_making_something
 from asgi_mpclean._cpython.memory import shared_memory_made_here
+from asgi_mpclean._cpython.queues import _sending
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
+from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._exec.exec import make_ready
 from asgi_mpclean._items.pipe import PipeReader
 from asgi_mpclean._shutdown import state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SPAWN: Any = multiprocessing.get_context("spawn")
 FORK: Any = multiprocessing.get_context("fork")
 
 
 # Private names ----------------------------------------------------------------------------------
+
+
+def test_what_pypy_believes_to_be_registered_is_not_told_to_a_new_tracker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock, known = SPAWN.Lock(), multiprocessing.resource_tracker._resource_tracker
+    (name,) = semaphore_names_of(lock)
+    believed = {name: "semaphore", "/another": "semaphore"}
+    monkeypatch.setattr(known, "_registered", believed, raising=False)
+    assert unlink_semaphores(Snapshot().claim([name])) == 1
+    assert believed == {"/another": "semaphore"}
 
 
 class NoOwner(multiprocessing.queues.SimpleQueue):  # type: ignore[type-arg]
@@ -81,6 +104,46 @@ def test_without_a_feature_helpers_are_left_alone(without: Feature) -> None:
     assert tracker._pid == pid
     os.kill(pid, 0)
     unlink_semaphores(Snapshot().claim(semaphore_names_of(lock)))
+
+
+LOOKS: dict[str, Callable[[], object]] = {
+    "threads_in_get": threads_in_get,
+    "queues_of_listeners": queues_of_listeners,
+    "_pools_in_terminate": _pools_in_terminate,
+    "threads_waited_for": threads_waited_for,
+    "_sending": lambda: list(_sending()),
+    "results_awaited": lambda: results_awaited(by_daemons=True),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_what_a_look_at_the_threads_has_found_does_not_outlive_it(name: str) -> None:
+    """Two threads that look at each other would make a cycle of their frames."""
+    kept = list[types.FrameType]()
+
+    def keep(frame: types.FrameType, event: str, _argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == name:
+            kept.append(frame)
+
+    reader, writer = SPAWN.Pipe(duplex=False)
+    other = threading.Thread(target=reader.recv, daemon=True)
+    other.start()
+    assert eventually(lambda: any(_sending()), 10)  # A call of a connection, be it to read.
+    sys.setprofile(keep)
+    try:
+        LOOKS[name]()
+    finally:
+        sys.setprofile(None)
+    writer.send(None)
+    other.join()
+    assert kept
+    found = [
+        value
+        for frame in kept
+        for value in frame.f_locals.values()
+        if isinstance(value, types.FrameType)
+    ]
+    assert found == []
 
 
 def test_a_helper_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

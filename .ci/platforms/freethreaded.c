@@ -1,5 +1,5 @@
 /* Makes a Python interpreter of a program that has the whole of CPython linked in, but not `Py_RunMain`.
-   HOME is the folder that has its lib/python3.14t. */
+   Like any other, it finds its library beside itself, or by the pyvenv.cfg of an environment. */
 #define _GNU_SOURCE
 #define Py_GIL_DISABLED 1
 #include <Python.h>
@@ -11,11 +11,12 @@ static const char *RUN =
 "def run(kind, what):\n"
 "    import os\n"
 "    main = sys.modules['__main__'].__dict__\n"
+"    if kind in 'mc' and not sys.flags.safe_path:\n"
+"        sys.path.insert(0, os.getcwd() if kind == 'm' else '')\n"
 "    if kind == 'm':\n"
 "        import runpy\n"
 "        runpy._run_module_as_main(what, True)\n"
 "    elif kind == 'c':\n"
-"        sys.path.insert(0, '')\n"
 "        exec(compile(what, '<string>', 'exec'), main)\n"
 "    elif os.path.isdir(what) or what.endswith(('.pyz', '.zip')):\n"
 "        import runpy\n"
@@ -61,15 +62,8 @@ static void check(PyStatus status) { if (PyStatus_Exception(status)) Py_ExitStat
 static int python_main(int argc, char **argv, char **environment) {
     (void)environment;
     PyConfig config;
-    char program[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     PyConfig_InitPythonConfig(&config);
     config.parse_argv = config.install_signal_handlers = 1;
-    check(PyConfig_SetBytesString(&config, &config.home, HOME));
-    if (length > 0) {
-        program[length] = 0;
-        check(PyConfig_SetBytesString(&config, &config.executable, program));
-    }
     check(PyConfig_SetBytesArgv(&config, argc, argv));
     check(Py_InitializeFromConfig(&config));
     int status = run();

@@ -28,12 +28,14 @@ def threads_in_get() -> dict[int, list[threading.Thread]]:
     """
     files = _get_files()
     waiting: dict[int, list[threading.Thread]] = {}
+    frame: Any
     for ident, frame in frames_of_other_threads():
-        caller: Any = frame
+        caller = frame
         while caller is not None and caller.f_code.co_filename in files:
             if caller.f_code.co_name == "get" and (thread := _threading._active.get(ident)):
                 waiting.setdefault(id(caller.f_locals.get("self")), []).append(thread)
             caller = caller.f_back
+    frame = caller = None  # See `frames_of_other_threads`.
     return waiting
 
 

@@ -64,12 +64,16 @@ def threads_waited_for() -> set[int] | None:
     known = loaded.thread_pools and Feature.THREAD_POOLS in AVAILABLE
     shutdown = loaded.thread_pools.ThreadPoolExecutor.shutdown.__code__ if known else None
     main = _threading.main_thread().ident
-    for ident, frame in frames_of_other_threads():
-        if ident == main and waits_for_threads(frame):
-            return None
-        for outer in _outwards(frame):
-            if outer.f_code is shutdown:
-                found |= {thread.ident for thread in list(outer.f_locals["self"]._threads)}
+    frame: FrameType | None = None
+    try:
+        for ident, frame in frames_of_other_threads():
+            if ident == main and waits_for_threads(frame):
+                return None
+            for outer in _outwards(frame):
+                if outer.f_code is shutdown:
+                    found |= {thread.ident for thread in list(outer.f_locals["self"]._threads)}
+    finally:
+        frame = outer = None  # See `frames_of_other_threads`.
     return found
 
 

@@ -22,6 +22,7 @@ class Feature(str, enum.Enum):
     REAPING = "know who reaps a child"
     SEMAPHORE_NAMES = "know what names Python gives to semaphores"
     FRAMES = "know which threads wait in a queue"
+    HOLDERS = "know that a thread of this process holds a lock"
     JOINERS = "wake who waits in JoinableQueue.join"
     BOOTSTRAP = "prepare a child before its code runs"
     POOLS = "cancel the jobs that a pool has not begun, and watch its workers"
@@ -83,6 +84,11 @@ NAMES: dict[Feature, dict[str, str]] = {
     Feature.REAPING: {"multiprocessing.process:BaseProcess": "_popen"},
     Feature.SEMAPHORE_NAMES: {"multiprocessing.process:BaseProcess": "_config"},
     Feature.FRAMES: {"sys": "_current_frames", "threading": "_active"},
+    Feature.HOLDERS: {
+        "multiprocessing.queues:SimpleQueue": "_wlock",
+        "multiprocessing.synchronize:SemLock": "_semlock",
+        "_multiprocessing:SemLock": "_count",
+    },
     Feature.JOINERS: {
         "multiprocessing.queues:JoinableQueue": "_cond",
         "multiprocessing.synchronize:Condition": "_sleeping_count _wait_semaphore",

@@ -23,7 +23,8 @@ def frames_of_other_threads() -> Iterator[tuple[int, FrameType]]:
 
     A function that holds its own frame among the others makes a cycle of them. When that is
     collected, frames of running threads are cleared: 3.12.1 crashes, newer versions warn of a
-    BytesIO.
+    BytesIO. So do two threads that look at each other at the same time, whose frames stay with the
+    names for what they have seen last: who asks forgets it.
     """
     if Feature.FRAMES in AVAILABLE:
         frames = sys._current_frames()

@@ -62,12 +62,12 @@ def _pools_in_terminate() -> list[Any]:
     if not loaded.pools:
         return []
     found, terminate = [], loaded.pools.Pool.terminate.__code__
-    for _, innermost in frames_of_other_threads():
-        frame: FrameType | None = innermost
-        while frame is not None:
+    frame: FrameType | None
+    for _, frame in frames_of_other_threads():
+        while frame is not None:  # See `frames_of_other_threads`.
             if frame.f_code is terminate:
                 found.append(frame.f_locals["self"])
-            frame = frame.f_back
+            frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
     return found
 
 

@@ -28,10 +28,12 @@ def queues_of_listeners() -> list[Any]:
         return []
     listener: Any = sys.modules["logging.handlers"].QueueListener
     found = []
+    frame: Any
     for _, frame in frames_of_other_threads():
-        caller: Any = frame
+        caller = frame
         while caller is not None and caller.f_code is not listener._monitor.__code__:
             caller = caller.f_back
         if caller is not None:
             found.append(getattr(caller.f_locals.get("self"), "queue", None))
+    frame = caller = None  # See `frames_of_other_threads`.
     return found

@@ -267,10 +267,17 @@ class _Dropping(collections.deque[Any]):
 
 
 class _Nowhere:
-    """The write end of a SimpleQueue's pipe, into which nothing more goes."""
+    """The write end of a SimpleQueue's pipe, into which nothing more goes.
 
-    def __init__(self, end: Any, note: Callable[[], None]) -> None:
+    Args:
+        end: The end that has been there.
+        lock: That of the writers; None on Windows, where they need none.
+        note: Called at the first item.
+    """
+
+    def __init__(self, end: Any, lock: Any, note: Callable[[], None]) -> None:
         self._end = end
+        self._lock = lock
         self._notes = [note]
 
     def __getattr__(self, name: str) -> Any:
@@ -282,17 +289,33 @@ class _Nowhere:
 
     def close(self) -> None:
         # Under a thread that is just writing, its descriptor could become another's. Then it is
-        # closed with the queue.
-        if not any(frame.f_locals.get("self") is self._end for frame in _sending()):
+        # closed with the queue. Who takes the lock from now on finds this object. Frames alone do
+        # not tell without a GIL: they come and go while they are looked at.
+        if not _is_held_here(self._lock) and not any(
+            frame.f_locals.get("self") is self._end for frame in _sending()
+        ):
             self._end.close()
 
 
+def _is_held_here(lock: Any) -> bool:
+    """Tell whether a thread of this process holds a lock, as far as that is known."""
+    return (
+        lock is not None
+        and Feature.HOLDERS in AVAILABLE
+        # It counts what this process has taken and not given back.
+        and bool(lock._semlock._count() > 0)
+    )
+
+
 def _sending() -> Iterator[FrameType]:
-    for _, innermost in frames_of_other_threads():
-        frame: FrameType | None = innermost
-        while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
-            yield frame
-            frame = frame.f_back
+    frame: FrameType | None = None
+    try:
+        for _, frame in frames_of_other_threads():
+            while frame is not None and frame.f_code.co_filename == _CONNECTIONS:
+                yield frame
+                frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
+    finally:
+        frame = None  # See `frames_of_other_threads`.
 
 
 def drop_puts(queue: Any, note: Callable[[], None]) -> None:
@@ -307,7 +330,8 @@ def drop_puts(queue: Any, note: Callable[[], None]) -> None:
             old = queue._buffer if feeder(queue) else None
             queue._buffer = _Dropping(old, _sentinel(queue), note)
     elif Feature.PIPE in AVAILABLE:
-        queue._writer = _Nowhere(queue._writer, note)
+        lock = getattr(queue, "_wlock", None)
+        queue._writer = _Nowhere(queue._writer, lock, note)
 
 
 def close_pipe(queue: Any, *, only_writer: bool = False) -> None:

@@ -45,12 +45,17 @@ def unregister(names: list[str], kind: str, *, known: bool = True) -> None:
         known: False if the tracker may have been told already.
     """
     note_tracker()
-    fd = getattr(getattr(_tracker, "_resource_tracker", None), "_fd", None)
+    tracker = getattr(_tracker, "_resource_tracker", None)
+    fd = getattr(tracker, "_fd", None)
     if Feature.TRACKER not in AVAILABLE:
         for name in names:
             with contextlib.suppress(Exception):  # Its errors differ from version to version.
                 multiprocessing.resource_tracker.unregister(name, kind)
         return
+    # PyPy tells a new tracker again of all that it believes to be registered.
+    believed: dict[str, str] = getattr(tracker, "_registered", {})
+    for name in names:
+        believed.pop(name, None)
     if fd is None:
         return
     # A tracker prints a traceback for a name that it does not know; to register twice is harmless.

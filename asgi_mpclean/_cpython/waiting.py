@@ -89,10 +89,12 @@ def results_awaited(*, by_daemons: bool) -> list[Any]:
             Python waits at its exit.
     """
     found: list[Any] = []
-    for ident, innermost in frames_of_other_threads():
+    frame: FrameType | None = None
+    for ident, frame in frames_of_other_threads():
         thread = _threading._active.get(ident)
         if thread is not None and thread.daemon is by_daemons:
-            found += _results(innermost)
+            found += _results(frame)
+    frame = None  # See `frames_of_other_threads`.
     return found
 
 

@@ -18,6 +18,8 @@ from asgi_mpclean._worker.tree import PROC, may_have_inherited
 FRESH_SECONDS = 0.2
 # The time (seconds) that a look may take, after which nobody knows.
 LOOK_SECONDS = 0.5
+# PyPy has no `os.O_ACCMODE`.
+ACCESS_MODE = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
 class _Look(PerProcess):
@@ -117,5 +119,5 @@ def _can_read(path: str) -> bool:
             return True
         with open(path.replace("/fd/", "/fdinfo/")) as file:
             flags = next(line.split()[1] for line in file if line.startswith("flags:"))
-        return int(flags, 8) & os.O_ACCMODE != os.O_WRONLY
+        return int(flags, 8) & ACCESS_MODE != os.O_WRONLY
     return True

@@ -115,7 +115,7 @@ def pretend() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
-    if sys.version_info < (3, 13):
+    if sys.version_info < (3, 13) and hasattr(os, "waitid"):
         del os.waitid
     os.supports_fd.discard(os.execve)
     for name in ("open", "listdir", "scandir", "stat", "lstat", "readlink", "access"):
