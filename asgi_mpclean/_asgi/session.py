@@ -29,7 +29,7 @@ from asgi_mpclean._shutdown.overdue import help_on
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.signals import guard
 from asgi_mpclean._shutdown.signals.guard import STOPS
-from asgi_mpclean._shutdown.signals.handler import FIRST_PROCESS
+from asgi_mpclean._shutdown.signals.handler import FIRST_PROCESS, is_loop
 from asgi_mpclean._shutdown.signals.watch import GUARDED, Watch
 from asgi_mpclean._shutdown.state import STATE
 from asgi_mpclean._worker.forked import is_forked_worker
@@ -128,12 +128,17 @@ class Session:
             self._one_stop.stop()
 
     def _is_granians(self, options: Options) -> bool:
-        """Tell whether this is a worker of granian, whose signals we may handle."""
+        """Tell whether this is a worker of granian, whose signals we may handle.
+
+        A server in another child of granian's process has handlers of its own, by `signal.signal`.
+        """
+        server = getattr(signal.getsignal(signal.SIGINT), "__self__", self.loop)
         return (
             self._is_worker
             and self.loop is not None
             and GRANIAN in sys.modules
             and in_main_thread()
+            and is_loop(server)
             and set(STOPS) <= set(options.signals)
         )
 

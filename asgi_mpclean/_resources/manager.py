@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.groups import manager_has_ended, manager_process, started_elsewhere
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # The time (seconds) that a process may take to be gone that was killed at the very end.
 KILLED_SECONDS = 0.2
+# How often (seconds) it is then looked whether its exit code is known.
+KILLED_LOOK_SECONDS = 0.005
 
 
 class ManagerCloser(Closer):
@@ -44,10 +47,22 @@ class ManagerCloser(Closer):
         if self.process.exitcode is None:
             with contextlib.suppress(OSError, ValueError):
                 handle.send(self.process, handle.KILL)
-                self.process.join(KILLED_SECONDS)
+                _wait_for_exitcode(self.process)
         ends = {None: "still running", 0: "closed"}
         self.report.exitcode = self.process.exitcode
         self.report.outcome = ends.get(self.process.exitcode, "killed")
+
+
+def _wait_for_exitcode(process: Any) -> None:
+    """Wait until it is known how a killed server ended.
+
+    Its own `shutdown` waits for it as well, in another thread: where that has reaped it, `join`
+    returns at once, and the exit code is there a moment later.
+    """
+    until = time.monotonic() + KILLED_SECONDS
+    process.join(KILLED_SECONDS)
+    while process.exitcode is None and time.monotonic() < until:
+        time.sleep(KILLED_LOOK_SECONDS)
 
 
 def _has_ended(entry: Entry) -> bool:
