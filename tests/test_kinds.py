@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from multiprocessing.shared_memory import ShareableList, SharedMemory
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ import asgi_mpclean
 from asgi_mpclean import Registry, add_kind
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._resources.kinds import KINDS
+from asgi_mpclean._resources.manager import wait_for_exitcode
 from asgi_mpclean._shutdown.discovery import find_unregistered
 
 if TYPE_CHECKING:
@@ -66,6 +68,29 @@ def test_a_manager_that_does_not_answer_is_killed() -> None:
     os.kill(manager._process.pid, signal.SIGSTOP)
     assert clean(manager).outcome == "killed"
     assert not multiprocessing.active_children()
+
+
+def test_how_a_manager_ended_is_known_whoever_has_reaped_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread of its own `shutdown` may have, and not be at the point of noting it."""
+    waitpid = os.waitpid
+
+    def reap_and_dawdle(pid: int, flags: int) -> tuple[int, int]:
+        reaped = waitpid(pid, flags)
+        if reaped[0] and threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+        return reaped
+
+    monkeypatch.setattr(os, "waitpid", reap_and_dawdle)
+    server = SPAWN.Process(target=time.sleep, args=(60,))
+    server.start()
+    shutdown = threading.Thread(target=server.join)
+    shutdown.start()
+    server.kill()
+    wait_for_exitcode(server)
+    assert server.exitcode == -signal.SIGKILL
+    shutdown.join()
 
 
 def test_a_manager_serves_the_workers_to_their_end() -> None:

@@ -87,7 +87,7 @@ class Conversation:
             raise
         finally:
             await self._session.end()
-            self._session.give_interrupt()
+            self._session.give_kept_stop()
 
     async def _run_app(self) -> None:
         try:

@@ -1,46 +1,69 @@
-"""granian's worker hears of a CTRL-C once, and not before it serves.
+"""granian's worker hears of a stop once, and not before it serves.
 
-CTRL-C is two signals for it: the terminal sends SIGINT, and its supervisor SIGTERM. Its handler
-waits for ever, and all threads with it, when it is called twice before the worker serves: what it
-writes to holds one item (`WorkerSignal.set`, granian 2.8). One of the two is enough.
+Its handler waits for ever, and all threads with it, when it is called twice before the worker
+serves: what it writes to holds one item (`WorkerSignal.set`, granian 2.8). But CTRL-C is two
+signals for it, as the terminal sends SIGINT and its supervisor SIGTERM; and uvloop may tell of one
+signal twice, by its number in the pipe and by its Python handler.
 """
 
 from __future__ import annotations
 
 import contextlib
-import signal
+import gc
+import sys
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from asgi_mpclean._shutdown.signals.guard import STOPS
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asgi_mpclean._shutdown.signals.watch import Watch
 
-# The supervisor sends SIGTERM within this time (seconds) after a SIGINT to both. And a worker that
-# heard it before the lifespan began tells that of it within this time of the start.
+# A worker that heard a stop before the lifespan began tells that of it within this time (seconds)
+# of the start.
 TOLD_SECONDS = 0.3
 
 
+def granians_handler() -> Callable[[int, object], object] | None:
+    """Return what granian's worker has given its event loop to be called at a stop.
+
+    The loop does not tell, so it is looked for among all functions: that which was made inside of
+    `granian._signals.set_loop_signals`. None where that is not so, and nothing is changed then.
+    """
+    maker = getattr(sys.modules.get("granian._signals"), "set_loop_signals", None)
+    constants = getattr(getattr(maker, "__code__", None), "co_consts", ())
+    codes = [constant for constant in constants if isinstance(constant, CodeType)]
+    found = [thing for thing in gc.get_referrers(*codes) if isinstance(thing, FunctionType)]
+    return found[0] if len(found) == 1 else None
+
+
 class OneStop:
-    """Takes SIGINT in the place of granian's worker, which gets SIGTERM for it if none follows.
+    """Takes the stops in the place of granian's worker, and gives it one of them.
 
     Args:
         watch: That of the lifespan.
         loop: The event loop, in whose thread this is made.
+        stop: What stops the worker.
     """
 
-    def __init__(self, watch: Watch, loop: Any) -> None:
+    def __init__(self, watch: Watch, loop: Any, stop: Callable[[int, object], object]) -> None:
         self._watch = watch
         self._loop = loop
-        self._came = False
+        self._stop = stop
+        self._came = 0
         self._over = False
         self._serves_at: float | None = None
 
     def begin(self) -> None:
-        """Take SIGINT, also one that the loop has not looked at yet; called before `Watch.chain`.
+        """Take the stops, also those that the loop has not looked at; called before `Watch.chain`.
 
         Where no loop handles signals, as on Windows, all stays as it is.
         """
         with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            self._loop.add_signal_handler(signal.SIGINT, self._interrupt)
+            for signum in STOPS:
+                self._loop.add_signal_handler(signum, self._note, signum)
 
     def give(self) -> None:
         """Stop the server, if it is to be, once it serves; the app has just started."""
@@ -53,19 +76,16 @@ class OneStop:
         self._over = True
         self._watch.take_over(self._loop)
 
-    def _interrupt(self) -> None:
-        self._came = True
-        if self._serves_at is not None:
-            self._serves_at = max(self._serves_at, self._loop.time() + TOLD_SECONDS)
+    def _note(self, signum: int) -> None:
+        self._came = signum
         self._look()
 
     def _look(self) -> None:
-        """Give SIGTERM, unless it has come, or the server has been told to stop anyway."""
         if self._over or not self._came or self._serves_at is None:
             return
         left = self._serves_at - self._loop.time()
         if left > 0:
             self._loop.call_later(left, self._look)
-        elif signal.SIGTERM not in self._watch.came:
-            self._over = True
-            signal.raise_signal(signal.SIGTERM)
+            return
+        self._over = True
+        self._stop(self._came, None)

@@ -35,7 +35,7 @@ from asgi_mpclean._shutdown.state import STATE
 from asgi_mpclean._worker.forked import is_forked_worker
 
 from .early import EarlyStops
-from .one_stop import OneStop
+from .one_stop import OneStop, granians_handler
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ class Session:
             STATE.sessions.append(self)
             STATE.spent = 0.0
             self._current = CURRENT.set(self.registry)
-            if self._is_granians(options):
-                self._one_stop = OneStop(self._watch, self.loop)
+            stop = granians_handler() if self._is_granians(options) else None
+            if stop is not None:
+                self._one_stop = OneStop(self._watch, self.loop, stop)
                 self._one_stop.begin()
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)
@@ -93,10 +94,10 @@ class Session:
     def give_early_stops(self) -> None:
         """Give the server again what came before it could hear it."""
         self._early_stops.give_again()
-        self.give_interrupt()
+        self.give_kept_stop()
 
-    def give_interrupt(self) -> None:
-        """Stop granian's worker if it had a CTRL-C, of which it does not hear itself."""
+    def give_kept_stop(self) -> None:
+        """Give granian's worker the stop that was kept from it; others had theirs at once."""
         if self._one_stop is not None:
             self._one_stop.give()
 

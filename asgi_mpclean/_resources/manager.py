@@ -47,13 +47,13 @@ class ManagerCloser(Closer):
         if self.process.exitcode is None:
             with contextlib.suppress(OSError, ValueError):
                 handle.send(self.process, handle.KILL)
-                _wait_for_exitcode(self.process)
+                wait_for_exitcode(self.process)
         ends = {None: "still running", 0: "closed"}
         self.report.exitcode = self.process.exitcode
         self.report.outcome = ends.get(self.process.exitcode, "killed")
 
 
-def _wait_for_exitcode(process: Any) -> None:
+def wait_for_exitcode(process: Any) -> None:
     """Wait until it is known how a killed server ended.
 
     Its own `shutdown` waits for it as well, in another thread: where that has reaped it, `join`
