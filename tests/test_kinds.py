@@ -74,13 +74,16 @@ def test_how_a_manager_ended_is_known_whoever_has_reaped_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The thread of its own `shutdown` may have, and not be at the point of noting it."""
-    waitpid = os.waitpid
+    waitpid, reaped = os.waitpid, threading.Event()
 
     def reap_and_dawdle(pid: int, flags: int) -> tuple[int, int]:
-        reaped = waitpid(pid, flags)
-        if reaped[0] and threading.current_thread() is not threading.main_thread():
-            time.sleep(0.05)
-        return reaped
+        if threading.current_thread() is threading.main_thread():
+            reaped.wait(20)
+            return waitpid(pid, flags)
+        found = waitpid(pid, flags)
+        reaped.set()
+        time.sleep(0.05)
+        return found
 
     monkeypatch.setattr(os, "waitpid", reap_and_dawdle)
     server = SPAWN.Process(target=time.sleep, args=(60,))
