@@ -152,6 +152,7 @@ class Conversation:
         await self._hear()
 
     async def _say_started(self) -> None:
+        self._session.has_started()
         await self._say("lifespan.startup.complete")
 
     async def _say_stopped(self) -> None:

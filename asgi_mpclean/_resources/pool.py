@@ -126,6 +126,9 @@ class PoolCloser(GroupCloser, Sink):
         """Terminate it, so that it starts no more workers in the place of those that end."""
         if not self._forced and not self.report.outcome:
             self._forced = True
+            if self._cancels:  # Else it depends on who is first how they seem to have ended.
+                for worker in self.living():
+                    worker.terminate()
             if not self.quietly:
                 self.call(self.resource.terminate, "the end of")
             elif pool_is_transparent():
