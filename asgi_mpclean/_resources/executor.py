@@ -89,8 +89,7 @@ class ExecutorCloser(GroupCloser):
             withdraw_jobs(self.resource)
             self._let_go = self._let_go or all(future.done() for future in self._in_hand)
         if self._let_go:
-            for worker in self.living():
-                worker.terminate()
+            self.terminate_workers()
         return new
 
     def is_busy(self) -> bool:

@@ -34,6 +34,11 @@ class GroupCloser(Closer):
         """Return the workers that have not ended."""
         return [worker for worker in self._workers if not worker.report.outcome]
 
+    def terminate_workers(self) -> None:
+        """Send SIGTERM to those of its workers that live, once to each."""
+        for worker in self.living():
+            worker.terminate()
+
     def ask(self) -> None:
         """Let it take no more jobs, finish those in hand and cancel the others."""
         if self.report.outcome:

@@ -88,8 +88,7 @@ class PoolCloser(GroupCloser, Sink):
             self.add_items(take_thread_jobs(self.resource))
         new = super().look()
         if self._is_terminated:
-            for worker in self.living():
-                worker.terminate()
+            self.terminate_workers()
         return new
 
     def fileno(self) -> int | None:
@@ -127,8 +126,7 @@ class PoolCloser(GroupCloser, Sink):
         if not self._forced and not self.report.outcome:
             self._forced = True
             if self._cancels:  # Else it depends on who is first how they seem to have ended.
-                for worker in self.living():
-                    worker.terminate()
+                self.terminate_workers()
             if not self.quietly:
                 self.call(self.resource.terminate, "the end of")
             elif pool_is_transparent():
