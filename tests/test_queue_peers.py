@@ -215,6 +215,38 @@ def test_a_thread_that_consumes_and_the_clean_up_share_the_items(going_away: boo
     assert report.dropped == 0
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_what_the_feeder_has_in_hand_goes_to_the_thread_that_waits(is_late: bool) -> None:
+    registry, consumed, left = Registry(), list[int](), list[int]()
+    queue = registry.register(SPAWN.Queue(), on_item=left.append)
+
+    def consume() -> None:
+        with contextlib.suppress(EOFError, OSError):
+            consumed.append(queue.get())
+
+    thread = threading.Thread(target=consume, daemon=True)
+    thread.start()
+    until = time.monotonic() + 10
+    while not threads_in_get() and time.monotonic() < until:
+        time.sleep(0.001)
+    queue._wlock.acquire()  # It keeps the feeder from sending what it has in hand.
+    for number in range(3):
+        queue.put(number)
+    while len(queue._buffer) > 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    if not is_late:
+        threading.Timer(0.1, queue._wlock.release).start()
+    report = clean_up(Request("test", 5.0, (registry,), going_away=True))
+    close_pipe(queue, only_writer=True)  # As the end of the process does.
+    if is_late:
+        queue._wlock.release()
+    close_queue(queue, 1)
+    queue._thread.join(10)
+    thread.join(10)
+    assert (consumed, left) == ([] if is_late else [0], [1, 2])
+    assert report.dropped == is_late
+
+
 def test_a_child_cleans_up_its_own_at_its_end(method: str) -> None:
     context: Any = multiprocessing.get_context(method)
     answers, sent = multiprocessing.Pipe(duplex=False)

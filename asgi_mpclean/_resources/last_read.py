@@ -70,7 +70,7 @@ class LastRead:
         elif alone and users_ended:
             # Nothing has been taken all the time, so that nobody is about to take it.
             self._read_until_idle(until, users_ended=True)
-        elif drain.bytes_ready():
+        elif any(self._left()):
             self.count_items_left()
 
     def flush(self, until: float) -> None:
@@ -113,15 +113,22 @@ class LastRead:
 
     def _wait_for_turn(self, until: float) -> bool:
         """Wait for the readers' lock as long as its holder takes something; says if it is had."""
-        left, moved_at = self._drain.bytes_ready(), time.monotonic()
-        while left and time.monotonic() < min(until, moved_at + READING_SECONDS):
+        left, moved_at = self._left(), time.monotonic()
+        while any(left) and time.monotonic() < min(until, moved_at + READING_SECONDS):
             self._delivery.flush()
             if self._drain.take_lock(TURN_SECONDS):
                 return True
-            before, left = left, self._drain.bytes_ready()
+            before, left = left, self._left()
             if left != before:
                 moved_at = time.monotonic()
         return False
+
+    def _left(self) -> tuple[bool, int]:
+        """Tell whether the feeder has an item in its hand, and how many bytes are in the pipe.
+
+        Asked in this order: what the feeder has just sent is in the pipe.
+        """
+        return feeder_is_idle(self._queue, 0.0) is False, self._drain.bytes_ready()
 
     def _read_until_idle(self, until: float, *, users_ended: bool) -> None:
         still_since = time.monotonic()
