@@ -20,6 +20,8 @@ from asgi_mpclean import Registry
 from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.pools import pool_is_busy
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,6 +105,21 @@ def test_an_idle_one_is_closed(kind: str, how: str, method: str) -> None:
     assert report.seconds < 0.5 * PATIENT  # Nobody had to be forced.
     if kind == "Pool":  # Some of an executor's go with its own thread.
         assert report.semaphores == (0 if method == "fork" else 6)
+
+
+@pytest.mark.parametrize("how", ["registered", "discovered"])
+def test_an_idle_executor_does_not_hold_up_the_exit(how: str) -> None:
+    group, registry = Group("ProcessPoolExecutor"), Registry()
+    assert group.submit(abs, -1)(30) == 1
+    if how == "registered":
+        registry.register(group.resource)
+    discover = how == "discovered"
+    request = Request("test", PATIENT, (registry,), discover=discover, going_away=True)
+    report = clean_up(request)
+    assert [entry.outcome for entry in report.resources if entry.kind == group.kind] == ["closed"]
+    assert report.seconds < 0.5 * PATIENT  # Its workers were told at once.
+    assert not multiprocessing.active_children()
+    group.resource.shutdown(wait=True)
 
 
 @pytest.mark.parametrize("how", ["registered", "discovered"])
