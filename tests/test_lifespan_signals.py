@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,11 @@ from starlette.applications import Starlette
 from asgi_mpclean import mpclean_lifespan
 from asgi_mpclean._registry.default import default_registry as DEFAULT  # noqa: N812
 from asgi_mpclean._shutdown import state
+from asgi_mpclean._shutdown.signals import handler, watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import FrameType
 
     from asgi_mpclean import CleanupReport
 
@@ -61,6 +64,32 @@ def test_handlers_are_chained_and_restored(signals: tuple[int, ...], registers: 
     # Told to stop before it has started, it is clean before the server hears that it has.
     cleaned = ["cleaned", "startup.complete", "shutdown.complete"]
     assert log == (cleaned if signals else COMPLETE)
+
+
+def test_a_handler_stays_whatever_is_let_go_of_while_it_is_installed() -> None:
+    """A destructor may end another watch at any step, and so may a signal."""
+    files = {module.__file__ for module in (handler, watch)}
+
+    def let_go_at_each_line(frame: FrameType, event: str, _arg: object) -> Any:
+        if frame.f_code.co_filename not in files:
+            return None
+        if event == "line":
+            watch.put_back()
+        return let_go_at_each_line
+
+    found, traced = signal.getsignal(signal.SIGTERM), sys.gettrace()
+    watching = watch.Watch(lambda _name, *, kills: kills)
+    sys.settrace(let_go_at_each_line)
+    try:
+        watching.chain([signal.SIGTERM])
+    finally:
+        sys.settrace(traced)
+    try:
+        installed = signal.getsignal(signal.SIGTERM)
+        assert handler.chained(installed) is not None
+    finally:
+        watching.stop()
+    assert signal.getsignal(signal.SIGTERM) is found
 
 
 def test_told_to_stop_early_a_shutdown_that_fails_is_passed_on() -> None:

@@ -80,6 +80,22 @@ def test_a_worker_that_computes_is_not_taken_for_idle() -> None:
     assert cpu_seconds(-1) == 0
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="nothing tells how long a process waits"
+)
+def test_a_worker_whose_turn_does_not_come_is_not_taken_for_idle() -> None:
+    registry, got = Registry(), list[str]()
+    results = registry.register(SPAWN.Queue(), on_item=got.append)
+    worker = registry.register(
+        SPAWN.Process(target=workers.compute_in_a_crowd, args=(results, 0.1))
+    )
+    worker.start()
+    assert results.get(timeout=30) == "started"
+    report = registry.clean(timeout=40)
+    assert got == ["done"]
+    assert (report.joined, report.forced) == (1, 0)
+
+
 def test_a_worker_that_ignores_sigterm_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     registry = Registry()
     ready = registry.register(SPAWN.Event())

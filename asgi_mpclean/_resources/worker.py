@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.children import is_child
 from asgi_mpclean._cpython.windows import cpu_seconds_of
 from asgi_mpclean._worker import handle, look, tree
-from asgi_mpclean._worker.cpu import cpu_seconds
+from asgi_mpclean._worker.cpu import busy_seconds
 from asgi_mpclean._worker.handle import KILL
 from asgi_mpclean._worker.semaphores import made_by, unlink_leftovers
 
@@ -178,7 +178,7 @@ class WorkerCloser:
         if sys.platform == "win32":
             used = cpu_seconds_of(self.process.sentinel)
         else:
-            used = cpu_seconds(self.pid)
+            used = busy_seconds(self.pid)
         if used - self._cpu_seconds >= BUSY_CPU_SECONDS:
             self._cpu_seconds, self._busy_at = used, now
         return self._busy_at

@@ -13,6 +13,22 @@ if sys.platform == "darwin":  # Now, as a clean-up is no time for it.
 
 # The clock of another process is numbered by its pid; `clock_getcpuclockid(3)` of Linux returns so.
 CLOCK_BITS, CLOCK_OF_PROCESS = 3, 2
+NANOSECONDS = 1e9
+
+
+def busy_seconds(pid: int | None) -> float:
+    """Return how long a process has computed or wanted to, 0 where that is not known.
+
+    On a busy machine, a process whose turn does not come is not one that waits for work. How long
+    its main thread has waited for its turn is known on Linux with `/proc` (`schedstat`, see
+    `Documentation/scheduler/sched-stats.rst` of the kernel).
+    """
+    waited = 0.0
+    if pid is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            schedstat = Path(f"/proc/{pid}/schedstat").read_text()
+            waited = int(schedstat.split()[1]) / NANOSECONDS
+    return cpu_seconds(pid) + waited
 
 
 def cpu_seconds(pid: int | None) -> float:

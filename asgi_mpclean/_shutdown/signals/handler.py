@@ -223,6 +223,16 @@ class _Chained:
         """The server whose method the handler below is, such as uvicorn's `Server`."""
         return getattr(self.previous, "__self__", None)
 
+    def install(self) -> None:
+        """Stand over what was found, if it does not yet.
+
+        Raises:
+            ValueError: This interpreter handles no signals.
+            OSError: This signal cannot be handled.
+        """
+        if not self.is_installed:
+            signal.signal(self.signum, self._handler)
+
     def replace_below(self, previous: Any) -> None:
         """Be over another handler than was found, which is there no more.
 
@@ -293,6 +303,12 @@ def chained(handler: object) -> _Chained | None:
     if not issubclass(type(handler), Handler):
         return None
     known: _Chained = object.__getattribute__(handler, "_mpclean")
+    return known
+
+
+def chain_over(signum: int, previous: Any) -> _Chained:
+    """Return what a new handler over `previous` knows, which is to be installed."""
+    known: _Chained = object.__getattribute__(Handler(signum, previous), "_mpclean")
     return known
 
 

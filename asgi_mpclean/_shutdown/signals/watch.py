@@ -10,7 +10,7 @@ from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
 from .fork import FATAL
-from .handler import Handler, Hearing, chained, is_default, is_loop
+from .handler import Hearing, chain_over, chained, is_default, is_loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,18 +72,19 @@ class Watch:
                 self._join(signum, found)
 
     def _join(self, signum: int, found: Any) -> None:
-        known = chained(found)
-        if known is None:
-            handler = Handler(signum, found)
-            try:
-                signal.signal(signum, handler)
-            except (ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
-                return
-            STATE.handled.add(signum)
-            known = chained(handler)
-        if known is not None and self not in known.watches:
-            known.watches.append(self)
-            self._handlers.append(known)
+        known = chained(found) or chain_over(signum, found)
+        if self in known.watches:
+            return
+        # Noted before it is installed: a destructor or a signal may come at any step, and takes off
+        # each handler that nobody needs.
+        known.watches.append(self)
+        try:
+            known.install()
+        except (ValueError, OSError):  # A sub-interpreter; SIGKILL and the like.
+            known.watches.remove(self)
+            return
+        STATE.handled.add(signum)
+        self._handlers.append(known)
 
     def come(self) -> list[_Chained]:
         """Return the handlers whose signal has come."""
@@ -162,7 +163,7 @@ def put_back() -> None:
     """
     if not in_main_thread():
         return
-    for signum in STATE.handled:
+    for signum in tuple(STATE.handled):
         known = chained(signal.getsignal(signum))
         if known is not None:
             known.take_off()
