@@ -46,7 +46,8 @@ class HeldBack:
     def __enter__(self) -> None:
         self._found = _held.found
         self._came: list[int] = []
-        self._here = in_main_thread()
+        # Within another clean-up, as a destructor of the app may begin one, that one holds back.
+        self._here = in_main_thread() and STATE.came is None
         if not self._here:
             return
         STATE.came = self._came
