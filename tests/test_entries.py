@@ -6,6 +6,7 @@ import errno
 import gc
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ FORK: Any = multiprocessing.get_context("fork")
 
 
 def register_others(registry: Registry, number: int = 2 * AGES[-1]) -> None:
-    gc.collect()  # What was dropped before is gone, also where nothing counts references.
+    if sys.implementation.name != "cpython":
+        gc.collect()  # What was dropped before is gone, also where nothing counts references.
     for _ in range(number):
         registry.register(SPAWN.Lock(), name="another")
 

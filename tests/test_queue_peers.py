@@ -105,7 +105,7 @@ def test_an_item_that_a_writer_keeps_in_the_feeders_hand_is_counted(
     until = time.monotonic() + 10
     while len(queue._buffer) > 2 and time.monotonic() < until:
         time.sleep(0.001)
-    report = registry.clean(timeout=0.5)
+    report = registry.clean(timeout=2.0)
     assert got == [1, 2]
     assert (report.delivered, report.dropped) == (2, 1)
     assert not report.deadline_passed
