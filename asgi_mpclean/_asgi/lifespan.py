@@ -70,7 +70,9 @@ class Lifespan:
                 session.is_stopping()
             if not yielded:  # Told to stop before it has started: see `conversation`.
                 await session.end()
+                session.give_early_stops()
                 yield {**ours, **(state or {})}
+                session.server_has_heard()
         except GeneratorExit:  # Nothing can be awaited: the event loop is no more.
             session.end_at_once()
             raise

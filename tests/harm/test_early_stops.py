@@ -6,6 +6,7 @@ granian does, it must not with it. A storm of stops at all moments between runs 
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import sys
@@ -56,21 +57,22 @@ def stopped(name: str, moment: str, how: str, *, later: float = 0.0, **env: str)
 
 
 SHORT = [
-    ("granian", "importing", "SIGTERM"),
-    ("granian on asyncio", "importing", "SIGTERM"),
-    ("granian", "imported", "CTRL-C"),
-    ("granian on asyncio", "imported", "CTRL-C"),
-    ("granian", "starting", "CTRL-C"),
-    ("granian on asyncio", "started", "CTRL-C"),
-    ("uvicorn", "starting", "SIGTERM"),
-    ("hypercorn", "importing", "CTRL-C"),
-    ("gunicorn", "importing", "SIGTERM"),
+    ("wrapper", "granian", "importing", "SIGTERM"),
+    ("wrapper", "granian on asyncio", "importing", "SIGTERM"),
+    ("wrapper", "granian", "imported", "CTRL-C"),
+    ("wrapper", "granian on asyncio", "imported", "CTRL-C"),
+    ("wrapper", "granian", "starting", "CTRL-C"),
+    ("wrapper", "granian on asyncio", "started", "CTRL-C"),
+    ("lifespan", "granian", "starting", "SIGTERM"),
+    ("lifespan", "granian on asyncio", "starting", "CTRL-C"),
+    ("wrapper", "uvicorn", "starting", "SIGTERM"),
+    ("wrapper", "hypercorn", "importing", "CTRL-C"),
+    ("wrapper", "gunicorn", "importing", "SIGTERM"),
 ]
-ALL = [(name, moment, how) for name in SERVERS for moment in MOMENTS for how in SIGNALS]
+ALL = list(itertools.product(("wrapper", "lifespan"), SERVERS, MOMENTS, SIGNALS))
 
 
-@pytest.mark.parametrize(("name", "moment", "how"), ALL if LONG else SHORT)
-@pytest.mark.parametrize("attach", ["wrapper", "lifespan"] if LONG else ["wrapper"])
+@pytest.mark.parametrize(("attach", "name", "moment", "how"), ALL if LONG else SHORT)
 def test_a_stop_is_heard_at_each_moment(attach: str, name: str, moment: str, how: str) -> None:
     outcome = stopped(name, moment, how, ATTACH=attach)
     assert not outcome.hung, outcome.output
@@ -90,8 +92,8 @@ def test_a_storm_of_stops(name: str) -> None:
     for number in range(STORM):
         moment, how = moments.choice(MOMENTS), moments.choice(list(SIGNALS))
         later, slow = moments.uniform(0, 0.1), moments.choice(["0", "0.1"])
-        blocks = moments.choice(["", "1"])
-        outcome = stopped(name, moment, how, later=later, SLOW=slow, BLOCKS=blocks)
+        blocks, attach = moments.choice(["", "1"]), moments.choice(["wrapper", "lifespan"])
+        outcome = stopped(name, moment, how, later=later, SLOW=slow, BLOCKS=blocks, ATTACH=attach)
         if outcome.hung or outcome.orphans:
-            hung.append((number, moment, how, later, slow, blocks))
+            hung.append((number, moment, how, later, slow, blocks, attach))
     assert not hung
