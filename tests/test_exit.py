@@ -101,8 +101,14 @@ while len(os.listdir(folder)) < 2: time.sleep(0.01)
     assert script.end() == (-signal.SIGTERM, ["20 20"])
 
 
-def test_an_executor_that_begins_during_the_clean_up_is_found_before_its_worker() -> None:
-    """Else the worker's end would break it, and a scheduler would start another executor."""
+@pytest.mark.parametrize("seconds", [0, 0.2])
+def test_an_executor_that_begins_during_the_clean_up_is_found_before_its_worker(
+    seconds: float,
+) -> None:
+    """Else the worker's end would break it, and a scheduler would start another executor.
+
+    Its worker is there before its thread, by which it is found: so many seconds here.
+    """
     body = f"""
 def tell(report):
     say([(resource.kind, resource.outcome) for resource in report.resources])
@@ -110,17 +116,21 @@ from asgi_mpclean._shutdown.state import Policy, set_policy
 set_policy(Policy(timeout=4, discover_at_exit=True, on_report=tell))
 import concurrent.futures
 logging.disable()
-executor = concurrent.futures.ProcessPoolExecutor(1, ctx, asgi_mpclean.worker_init)
 may_end = ctx.Event()
+class Executor(concurrent.futures.ProcessPoolExecutor):
+    def _start_executor_manager_thread(self):
+        may_end.set()
+        time.sleep({seconds})
+        super()._start_executor_manager_thread()
+executor = Executor(1, ctx, asgi_mpclean.worker_init)
 def stop():
     job = executor.submit(time.sleep, 0.1)
     job.add_done_callback(lambda job: say(job.cancelled() or job.exception()))
-    may_end.set()
 asgi_mpclean.register(ctx.Process(target=may_end.wait), stop=stop).start()
 {WAIT}
 """
     status, lines = Script(body).ready().send(signal.SIGTERM).end()
-    found = "[('SpawnProcess', 'joined'), ('ProcessPoolExecutor', 'closed')]"
+    found = "[('SpawnProcess', 'joined'), ('Executor', 'closed')]"
     assert (status, lines) == (-signal.SIGTERM, ["None", found])
 
 

@@ -8,10 +8,12 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
+from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable
+    from types import FrameType
 
 # How long (seconds) the lock of an executor may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -24,6 +26,25 @@ def live_executors() -> list[Any]:
     threads = [thread for thread in list(wakeups) if thread.is_alive()]
     executors = [getattr(thread, "executor_reference", lambda: None)() for thread in threads]
     return [executor for executor in executors if executor is not None]
+
+
+def is_executor_starting() -> bool:
+    """Tell whether another thread gives a `ProcessPoolExecutor` a job: it may be the first one.
+
+    Its first worker is started before its own thread, by which it is found.
+    """
+    submit: Any = concurrent.futures.process.ProcessPoolExecutor.submit
+    code = getattr(submit, "__code__", None)
+    frame: FrameType | None = None
+    try:
+        for _, frame in frames_of_other_threads():
+            while frame is not None:
+                if frame.f_code is code:
+                    return True
+                frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
+    finally:
+        frame = None  # See `frames_of_other_threads`.
+    return False
 
 
 def executor_processes(executor: Any) -> dict[int, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import time
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.children import ended_children, is_child
 from asgi_mpclean._cpython.discovery import UnreferencedQueue, belongs_to_executor, queues_made_here
-from asgi_mpclean._cpython.executors import live_executors
+from asgi_mpclean._cpython.executors import is_executor_starting, live_executors
 from asgi_mpclean._cpython.groups import managed_queues, pools_and_managers
 from asgi_mpclean._cpython.memory import shared_memory_made_here
 from asgi_mpclean._cpython.relatives import children_of_relatives, dill_pools, loky_executors
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from .closers import Closers
 
 logger = logging.getLogger("asgi_mpclean")
+
+# How long (seconds) an executor may take to begin, and how often it is looked.
+BEGINNING_SECONDS = 0.5
+BEGINNING_LOOK_SECONDS = 0.001
 
 # What finds, apart from queues and processes, what nobody registered.
 FINDERS = (
@@ -97,10 +102,18 @@ def _add(closers: Closers, resource: Any) -> None:
     closers.add(Entry(resource, kind, name, registered=False))
 
 
-def discover_children(closers: Closers) -> None:
-    """Add the children of this process that are not known yet."""
-    known = {id(worker.process) for worker in closers.workers}
-    for process in children(closers):
+def let_executors_begin() -> None:
+    """Wait a moment until each executor that is being given its first job can be found."""
+    until = time.monotonic() + BEGINNING_SECONDS
+    while is_executor_starting() and time.monotonic() < until:
+        time.sleep(BEGINNING_LOOK_SECONDS)
+
+
+def add_children(closers: Closers, found: list[Any]) -> None:
+    """Add those of the children found that are not known yet."""
+    known, own = {id(worker.process) for worker in closers.workers}, map(id, children(closers))
+    known.update({id(process) for process in found}.difference(own))  # Others end them.
+    for process in found:
         if id(process) not in known:
             closers.add(Entry(process, PROCESS, process.name, registered=False))
 

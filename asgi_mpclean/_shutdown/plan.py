@@ -24,7 +24,7 @@ from asgi_mpclean._resources.base import note_cleaned
 from asgi_mpclean._resources.queue import QueueCloser
 
 from .closers import Closers
-from .discovery import children, discover, discover_children, name_unregistered
+from .discovery import children, discover, name_unregistered
 from .logs import LogQueues
 from .request import BY_CALL
 from .waking import Waiting, wake_readers
@@ -120,8 +120,7 @@ class Plan:
 
     def _discover(self) -> None:
         discover(self._closers)
-        self._workers.look()
-        discover_children(self._closers)
+        self._workers.find_children()
 
     def _find_logs(self) -> None:
         self._logs.find()

@@ -12,7 +12,7 @@ from asgi_mpclean._resources.queue import QueueCloser
 from asgi_mpclean._resources.worker import TERMINATE_AT, WORKERS_UNTIL, WorkerCloser
 from asgi_mpclean._worker import look
 
-from .discovery import discover_children, discover_executors
+from .discovery import add_children, children, discover_executors, let_executors_begin
 
 if TYPE_CHECKING:
     from asgi_mpclean._resources.base import Closer
@@ -117,20 +117,28 @@ class WorkersEnd:
         self.look()
         living = self._check_ends()
         if not living and self._discover:
-            self._look_for_more()
+            self._closers.each(lambda other: other.ask(), self.find_children())
             living = self._check_ends()
         return living
 
-    def _look_for_more(self) -> None:
+    def find_children(self) -> list[Closer]:
         """Find the children that have been started meanwhile.
 
         First come the executors that threads of the app have given their first job: to one that is
-        known the end of its workers is no accident, after which the app starts others.
+        known the end of its workers is no accident, after which the app starts others. One whose
+        worker is there has begun, or is about to.
+
+        Returns:
+            The executors that are new.
         """
         closers = self._closers
-        closers.each(lambda other: other.ask(), discover_executors(closers))
+        found = children(closers)
+        if found:
+            let_executors_begin()
+        executors = discover_executors(closers)
         self.look()
-        discover_children(closers)
+        add_children(closers, found)
+        return executors
 
     def _check_ends(self) -> list[WorkerCloser]:
         """Note the workers that have ended; returns the others.

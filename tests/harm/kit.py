@@ -36,6 +36,7 @@ CHANGING = (
     # In tracebacks of others a wrapper of ours has frames as well.
     (re.compile(r'  File "[^"]*/asgi_mpclean/[^"]*", line \d+, in .*\n(?:    .*\n)*'), ""),
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
+    (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),  # of APScheduler's jobs
     (re.compile(r"/\S+/mpclean-\w+/"), ""),  # the folder of a program's text
     (re.compile(r"\[\d+\]"), "[PID]"),  # uvicorn, gunicorn
     (re.compile(r"(?i)\b(pid|process)(\W{1,3})\d+"), r"\1\2PID"),
