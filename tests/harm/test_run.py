@@ -297,8 +297,9 @@ LEAKING = [name for name, case in PROGRAMS.items() if case.stops and case.leaks]
 
 @pytest.mark.parametrize("name", LEAKING if kit.LONG else LEAKING[:1])
 def test_without_the_command_it_does_not_end_clean(name: str, tmp_path: Path) -> None:
-    outcome = run(PROGRAMS[name], tmp_path, BARE, "spawn", by_run=False)
-    assert outcome.faults
+    # On a busy machine, a pool may end its workers before they have printed what CTRL-C did.
+    runs = (run(PROGRAMS[name], tmp_path, BARE, "spawn", by_run=False) for _ in range(3))
+    assert any(outcome.faults for outcome in runs)
 
 
 # A worker by fork, of an app that a server serves, is no server.
