@@ -115,6 +115,7 @@ PROGRAMS = {
         """
         def work(number):
             if number == 1:
+                time.sleep(0.2)  # Python loses a CTRL-C just before its main thread waits.
                 print("ready", flush=True)
             time.sleep(30)
         ---
