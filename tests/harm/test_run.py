@@ -132,6 +132,7 @@ PROGRAMS = {
         ---
         with concurrent.futures.ProcessPoolExecutor(2, ctx) as executor:
             list(executor.map(time.sleep, [0.1, 0.1]))
+            time.sleep(0.2)  # A worker that still sends its result lives on with CTRL-C.
             try:
                 wait()
             except KeyboardInterrupt:
