@@ -18,8 +18,10 @@ import workers
 import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._check.eventually import eventually
+from asgi_mpclean._cpython.executors import let_executor_answer
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.pools import pool_is_busy
+from asgi_mpclean._resources import executor as closer
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.triggers import clean_up
 
@@ -119,6 +121,31 @@ def test_an_idle_executor_does_not_hold_up_the_exit(how: str) -> None:
     assert [entry.outcome for entry in report.resources if entry.kind == group.kind] == ["closed"]
     assert report.seconds < 0.5 * PATIENT  # Its workers were told at once.
     assert not multiprocessing.active_children()
+    group.resource.shutdown(wait=True)
+
+
+def test_a_result_that_comes_at_the_last_moment_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is not cancelled, which would end the executor's thread with a traceback."""
+    group, registry, go = Group("ProcessPoolExecutor"), Registry(), threading.Event()
+    registry.register(group.resource)
+    in_hand = group.begun(tmp_path, workers.begin_and_sleep, 0)
+    thread = group.resource._executor_manager_thread
+    pass_on = thread.process_result_item
+    monkeypatch.setattr(thread, "process_result_item", lambda item: (go.wait(30), pass_on(item)))
+    last = group.submit(workers.begin_and_sleep, str(tmp_path / "last"), 0)
+    assert eventually((tmp_path / "last").exists, 30)
+
+    def let_answer(executor: Any, seconds: float) -> None:
+        go.set()
+        let_executor_answer(executor, seconds)
+
+    monkeypatch.setattr(closer, "let_executor_answer", let_answer)
+    report = clean_up(Request("test", 1.0, (registry,), going_away=True))
+    go.set()
+    assert [result(30) for result in (*in_hand, last)] == [None] * (WORKERS + 1)
+    assert report.cancelled == 0
     group.resource.shutdown(wait=True)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import concurrent.futures.process
 import contextlib
 import queue
+import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
 from .frames import frames_of_other_threads
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable
     from types import FrameType
 
@@ -157,6 +157,21 @@ def cancel_jobs(futures: Iterable[concurrent.futures.Future[Any]]) -> None:
                 future._state = "PENDING"
         if future.cancel():
             future.set_running_or_notify_cancel()
+
+
+def let_executor_answer(executor: Any, seconds: float) -> None:
+    """Wait until the thread of a `ProcessPoolExecutor` has passed on the results that have come.
+
+    To set one of a job that has been cancelled meanwhile ends that thread with a traceback.
+
+    Args:
+        executor: The executor, whose workers have ended.
+        seconds: How long to wait: a worker may have died in the middle of a result.
+    """
+    if Feature.EXECUTORS in AVAILABLE:
+        thread: threading.Thread | None = executor._executor_manager_thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(seconds)
 
 
 def executor_outcome(executor: Any) -> str:

@@ -16,6 +16,7 @@ from asgi_mpclean._cpython.executors import (
     executor_processes,
     files_of_callbacks,
     freeze_executor,
+    let_executor_answer,
     withdraw_jobs,
 )
 from asgi_mpclean._cpython.queues import feeder
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .base import Entry
     from .worker import WorkerCloser
 
+# How long (seconds) the thread of an executor may take to pass on the last results.
+ANSWER_SECONDS = 0.2
 # Where packages are installed: what a scheduler has not begun at the end is no job of the app's.
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -111,6 +114,7 @@ class ExecutorCloser(GroupCloser):
         if self._calls is not None and feeder(self._calls) is not None:
             QueueCloser(self._calls, self.report, Sink(), self.context.snapshot).read_some()
         if self._frozen:
+            let_executor_answer(self.resource, ANSWER_SECONDS)
             futures = executor_futures(self.resource)
             if self.quietly:
                 told = {id(future) for future in results_awaited(by_daemons=False)}
