@@ -111,8 +111,7 @@ def let_executors_begin() -> None:
 
 def add_children(closers: Closers, found: list[Any]) -> None:
     """Add those of the children found that are not known yet."""
-    known, own = {id(worker.process) for worker in closers.workers}, map(id, children(closers))
-    known.update({id(process) for process in found}.difference(own))  # Others end them.
+    known = {id(worker.process) for worker in closers.workers} | _ended_by_others(closers)
     for process in found:
         if id(process) not in known:
             closers.add(Entry(process, PROCESS, process.name, registered=False))
@@ -120,14 +119,20 @@ def add_children(closers: Closers, found: list[Any]) -> None:
 
 def children(closers: Closers) -> list[Any]:
     """Return the child processes, less those that others end: managers, loky and the like."""
-    servers = {id(other.process) for other in closers.others if isinstance(other, ManagerCloser)}
-    for other in closers.others:
-        if isinstance(other, RelativeCloser):
-            servers |= {id(process) for process in other.processes()}
+    others = _ended_by_others(closers)
     # Those whose fork server has died only seem to have ended.
     found = [child for child in ended_children() if tree.of_fork_server(child.pid)]
     found += multiprocessing.active_children() + children_of_relatives()
-    return [child for child in found if is_child(child) and id(child) not in servers]
+    return [child for child in found if is_child(child) and id(child) not in others]
+
+
+def _ended_by_others(closers: Closers) -> set[int]:
+    """Return the identities of the processes that others end."""
+    found = {id(other.process) for other in closers.others if isinstance(other, ManagerCloser)}
+    for other in closers.others:
+        if isinstance(other, RelativeCloser):
+            found |= {id(process) for process in other.processes()}
+    return found
 
 
 def name_unregistered(closers: Closers) -> None:
