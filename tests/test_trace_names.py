@@ -60,12 +60,23 @@ class Failing:
     def qsize(self) -> int:
         raise NotImplementedError
 
+    def empty(self) -> bool:
+        return False
+
+
+class Closed(Failing):
+    """The same, whose pipe is closed."""
+
+    def empty(self) -> bool:
+        raise ValueError
+
 
 INSTEAD: dict[str, tuple[Callable[[], Any], Any]] = {
     "name": (lambda: names.semaphore_name(Bare()), None),
     "backlog": (lambda: names.backlog(Bare()), 0),
     "feeds": (lambda: names.feeds(Bare()), False),
-    "unread, macOS": (lambda: names.unread(Failing()), 2),
+    "unread, macOS": (lambda: names.unread(Failing()), 3),
+    "unread, macOS, closed": (lambda: names.unread(Closed()), 2),
     "clean-up functions": (lambda: names.clean_up_functions(types.ModuleType("bare")), {}),
     "named semaphores": (lambda: names.named_semaphores(types.ModuleType("bare")), {}),
     "makes names": (lambda: names.makes_names(Bare), False),

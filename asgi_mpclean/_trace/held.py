@@ -37,7 +37,8 @@ class Leak:
         site: The line that made it, such as "app.py:12"; None where it was not traced.
         thread: The name of the thread that made it; None where it was not traced.
         names: Its named semaphores, or its block of shared memory.
-        unread: How many items a queue holds; for a SimpleQueue 1 if there are any.
+        unread: How many items a queue holds; 1 for those that nothing counts, which are all of a
+            SimpleQueue, and on macOS what is in the pipe of a queue.
         feeding: Whether a queue has a feeder thread that the exit will wait for.
         pid: The process, of a Process.
         line: The same as `site`: file, line and function.

@@ -65,10 +65,19 @@ def backlog(queue: Any) -> int:
 
 
 def unread(queue: Any) -> int:
-    """Return how many items are in a queue, for a `SimpleQueue` at least 1 if there are any."""
+    """Return how many items are in a queue.
+
+    What cannot be counted there, all of a `SimpleQueue` and on macOS what is in the pipe, is 1.
+    """
+    uncounted = 0
     try:
-        return int(queue.qsize()) if hasattr(queue, "qsize") else int(not queue.empty())
-    except (NotImplementedError, OSError, ValueError):  # macOS; a queue that was closed
+        if hasattr(queue, "qsize"):
+            try:
+                return int(queue.qsize())
+            except NotImplementedError:  # macOS
+                uncounted = backlog(queue)
+        return uncounted + (not queue.empty())
+    except (OSError, ValueError):  # It was closed.
         return backlog(queue)
 
 
