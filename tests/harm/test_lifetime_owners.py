@@ -25,6 +25,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from asgi_mpclean import MPCleanLifespan, Registry, clean, mpclean_lifespan, register
+from asgi_mpclean._shutdown.signals.handler import chained
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -330,7 +331,9 @@ def test_a_long_session(served: Any, attach: Attach) -> None:
     outside.queue.get(timeout=5)
     with own:
         own.register(outside.queue)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    found = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    # Of a guard, what it stands over: in PyPy it does not equal that.
+    assert [known.previous if (known := chained(each)) else each for each in found] == handlers
 
 
 async def _start_and_stop(app: Any) -> None:
