@@ -81,6 +81,24 @@ def unread(queue: Any) -> int:
         return backlog(queue)
 
 
+def is_block_there(name: str) -> bool:
+    """Tell whether a block of shared memory has that name now, also where no folder shows them.
+
+    True without the name, as on Windows: there nothing tells.
+    """
+    memory = sys.modules.get("multiprocessing.shared_memory")
+    shm_open = getattr(getattr(memory, "_posixshmem", None), "shm_open", None)
+    if shm_open is None:
+        return True
+    try:
+        os.close(shm_open(f"/{name}", os.O_RDONLY, mode=0))
+    except FileNotFoundError:
+        return False
+    except OSError:  # No descriptor is left, or it is somebody else's.
+        pass
+    return True
+
+
 def feeds(queue: Any) -> bool:
     """Tell whether a queue has a feeder thread that the exit will wait for."""
     thread = getattr(queue, "_thread", None)
