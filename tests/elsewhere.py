@@ -23,6 +23,7 @@ INSIDE = "it asks a semaphore for its value, which macOS does not tell"
 CANNOT_WORK = "tests/test_exec.py::test_one_that_cannot_work_cleans_nothing_and_raises_as_os_does"
 BAD_INPUT = "tests/test_trace_bad_input.py::test"
 IN_A_FORK = "tests/test_signals_forked.py::test_ctrl_c_in_the_middle_of_a_fork"
+LIVES = "tests/harm/test_long_lives.py::test"
 STOPS = "tests/harm/test_early_stops.py::test_a_stop"
 GRANIAN = "granian's worker is a thread there; it misses some stops, without the library as well"
 INTERPRETERS = "this interpreter is made of another program, which lacks what a second one needs"
@@ -32,6 +33,7 @@ INJECTED = "nothing is put into the processes of a Python other than CPython"
 EQUAL = "it takes a handler that equals SIG_DFL for that, so that a guard of ours does not equal it"
 IGNORED = "it takes a signal that was ignored when it was started for one that is not"
 SIGINT = "it catches a SIGINT itself that was ignored when it was started"
+VIEW = "it closes memory of which there is a view, and does not say so"
 COLLECTOR = "its garbage collector has nothing to look into"
 
 # What a test's name begins with, as pytest says it, and the reason.
@@ -111,8 +113,15 @@ SKIPPED: dict[str, dict[str, str]] = {
         "tests/test_entries.py::test_items_of_dropped_queues_are_told": REFERENCES,
         "tests/test_entries.py::test_a_sentinel_that_nobody_took": REFERENCES,
         "tests/test_entries.py::test_an_executor_is_held_while_it_has_jobs": REFERENCES,
-        "tests/test_kinds.py::test_shared_memory_of_which_the_app_has_a_view": (
-            "it closes memory of which there is a view, and does not say so"
+        "tests/test_kinds.py::test_shared_memory_of_which_the_app_has_a_view": VIEW,
+        "tests/harm/test_small_truths.py::test_what_went_wrong_is_said_as_what_it_is[a view": VIEW,
+        f"{LIVES}_what_the_app_has_ended_costs_nothing_any_more[queue-by dropping": REFERENCES,
+        f"{LIVES}_what_the_app_has_ended_costs_nothing_any_more[joinable-by dropping": REFERENCES,
+        f"{LIVES}_what_the_app_has_ended_costs_nothing_any_more[simple-by dropping": REFERENCES,
+        f"{LIVES}_any_number_of_threads_may_register[registry.register(context.S": REFERENCES,
+        "tests/test_platforms.py::test_check_counts_by_the_trace": INJECTED,
+        "tests/docs/test_messages.py::test_a_message_is_printed_as_the_page_shows_it[exit-c": (
+            "it says in other words what an exit function raises"
         ),
         "tests/harm/test_relatives.py::test_a_relative_ends_as_well[SIGTERM-used-joblib": (
             "cloudpickle, which joblib needs, cannot be imported there"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import asgi_lifespan
 import httpx
 import pytest
-from driver import SPAWN
+from driver import SPAWN, over_default
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
@@ -25,7 +25,6 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from asgi_mpclean import MPCleanLifespan, Registry, clean, mpclean_lifespan, register
-from asgi_mpclean._shutdown.signals.handler import chained
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -332,8 +331,7 @@ def test_a_long_session(served: Any, attach: Attach) -> None:
     with own:
         own.register(outside.queue)
     found = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    # Of a guard, what it stands over: in PyPy it does not equal that.
-    assert [known.previous if (known := chained(each)) else each for each in found] == handlers
+    assert [over_default(each) for each in found] == handlers
 
 
 async def _start_and_stop(app: Any) -> None:
