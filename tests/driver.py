@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from asgi_mpclean import MPCleanLifespan, Registry
+from asgi_mpclean._shutdown.signals.handler import chained, is_default
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,6 +81,12 @@ class Driver:
             if not shutdown:
                 await started.wait()
                 tasks.cancel_scope.cancel()
+
+
+def over_default(handler: Any) -> Any:
+    """Return SIG_DFL for a guard of ours over it, which equals that, but not in PyPy."""
+    known = chained(handler)
+    return signal.SIG_DFL if known is not None and is_default(known.previous) else handler
 
 
 def run(driver: Driver, app: Any, backend: str, **how: Any) -> list[str]:

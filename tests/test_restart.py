@@ -58,8 +58,9 @@ def run(command: list[str], folder: Path, via: str = "exec") -> list[str]:
         stderr=subprocess.STDOUT,
         text=True,
         timeout=50,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()
 
 

@@ -42,11 +42,17 @@ def test_sigterm_ends_a_worker_by_fork_unless_that_handles_it(
     assert (status, lines) == (0, [exitcode, "parent"])
 
 
-def test_ctrl_c_in_the_middle_of_a_fork_is_raised_in_the_childs_own_code() -> None:
-    """Raised in the hook it would be printed, and lost."""
-    body = """
+LIKE_PYPY = "sys.implementation = type(sys.implementation)(**vars(sys.implementation) | PYPY)"
+
+
+@pytest.mark.parametrize("change", ["", LIKE_PYPY], ids=["", "like PyPy"])
+def test_ctrl_c_in_the_middle_of_a_fork_is_raised_in_the_childs_own_code(change: str) -> None:
+    """Raised in the hook it would be printed, and lost. PyPy crashes if a thread begins there."""
+    body = f"""
+    PYPY = {{"name": "pypy"}}
     os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
     queue = mail()
+    {change}
     pid = os.fork()
     if pid == 0:
         try:
@@ -56,6 +62,22 @@ def test_ctrl_c_in_the_middle_of_a_fork_is_raised_in_the_childs_own_code() -> No
             os._exit(1)
         except KeyboardInterrupt:
             os._exit(7)
+    _, status = os.waitpid(pid, 0)
+    say(os.waitstatus_to_exitcode(status))
+    """
+    assert Script(body).end() == (0, ["7", *DELIVERED])
+
+
+def test_a_signal_in_the_middle_of_a_fork_comes_at_once_where_it_cannot_come_later() -> None:
+    body = """
+    os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGINT))
+    queue = mail()
+    asgi_mpclean._shutdown.signals.fork.send_after_fork = lambda *_: False
+    signal.signal(signal.SIGINT, lambda *_: os._exit(7))
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(10)
+        os._exit(1)
     _, status = os.waitpid(pid, 0)
     say(os.waitstatus_to_exitcode(status))
     """
@@ -121,6 +143,27 @@ def test_a_signal_right_after_the_start_of_a_forked_child_is_not_lost(handle: st
     status, lines = Script(body).end(40)
     lines = [line for line in lines if line != "server"]  # It ran before it was known to be one.
     assert (status, lines) == (0, ["{-15}", *DELIVERED])
+
+
+def test_no_signal_comes_while_the_default_takes_the_place_of_its_handler() -> None:
+    """PyPy forgets one that it has noted and not yet handled."""
+    body = """
+    from asgi_mpclean._shutdown.signals.watch import Watch
+    signal.signal(signal.SIGTERM, lambda *_: say("server"))
+    Watch(print).chain([signal.SIGTERM])
+    set_handler = signal.signal
+    def look_and_set(signum, handler):
+        if (signum, handler) == (signal.SIGTERM, signal.SIG_DFL):
+            say("blocked:", signum in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        return set_handler(signum, handler)
+    def look_at_the_mask():
+        say("blocked:", signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+    signal.signal = look_and_set
+    worker = multiprocessing.get_context("fork").Process(target=look_at_the_mask)
+    worker.start()
+    worker.join(10)
+    """
+    assert Script(body).end() == (0, ["blocked: True", "blocked: False"])
 
 
 def test_a_signal_before_a_forked_child_is_known_to_be_a_worker_is_not_lost() -> None:

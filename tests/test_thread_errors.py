@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from asgi_mpclean._cpython import thread_errors
-from asgi_mpclean._cpython.thread_errors import expect_thread_errors
+from asgi_mpclean._cpython.thread_errors import expect_end_of, expect_thread_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,6 +140,21 @@ def test_where_the_program_goes_on_it_is_told_in_one_line(
     assert not printed
     monkeypatch.setattr(thread_errors, "NOTICE_SECONDS", 0.0)
     expect_thread_errors(going_away=False)
+    run(receive_from_nobody)
+    assert printed == [EOFError]
+
+
+def test_a_thread_that_is_made_to_end_does_so_without_a_word(
+    printed: list[type[BaseException]], caplog: pytest.LogCaptureFixture
+) -> None:
+    receiving, sending = CTX.Pipe(duplex=False)
+    thread = threading.Thread(target=receiving.recv)
+    expect_end_of(thread)
+    thread.start()
+    sending.close()
+    thread.join(10)
+    assert not printed
+    assert not caplog.records
     run(receive_from_nobody)
     assert printed == [EOFError]
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import types
 from multiprocessing import process, resource_tracker, synchronize, util
+from multiprocessing.shared_memory import SharedMemory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from pythons import pythons
 from traces import traced, written
 
 from asgi_mpclean import leaks, trace
+from asgi_mpclean._trace import held
 from asgi_mpclean._trace.recorder import making, names, sites
 
 if TYPE_CHECKING:
@@ -60,12 +62,23 @@ class Failing:
     def qsize(self) -> int:
         raise NotImplementedError
 
+    def empty(self) -> bool:
+        return False
+
+
+class Closed(Failing):
+    """The same, whose pipe is closed."""
+
+    def empty(self) -> bool:
+        raise ValueError
+
 
 INSTEAD: dict[str, tuple[Callable[[], Any], Any]] = {
     "name": (lambda: names.semaphore_name(Bare()), None),
     "backlog": (lambda: names.backlog(Bare()), 0),
     "feeds": (lambda: names.feeds(Bare()), False),
-    "unread, macOS": (lambda: names.unread(Failing()), 2),
+    "unread, macOS": (lambda: names.unread(Failing()), 3),
+    "unread, macOS, closed": (lambda: names.unread(Closed()), 2),
     "clean-up functions": (lambda: names.clean_up_functions(types.ModuleType("bare")), {}),
     "named semaphores": (lambda: names.named_semaphores(types.ModuleType("bare")), {}),
     "makes names": (lambda: names.makes_names(Bare), False),
@@ -76,6 +89,23 @@ INSTEAD: dict[str, tuple[Callable[[], Any], Any]] = {
 def test_without_one_there_is_an_answer(what: str) -> None:
     ask, answer = INSTEAD[what]
     assert ask() == answer
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["", "nothing tells"])
+def test_a_block_that_is_unlinked_later_is_not_held_where_no_folder_shows_it(
+    monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    monkeypatch.setattr(held, "SHM", "/no/such/folder")
+    with trace():
+        block = SharedMemory(create=True, size=1)
+    assert [leak.names for leak in leaks()] == [(block.name,)]
+    block.close()
+    block.unlink()
+    with monkeypatch.context() as patch:
+        if not told:
+            patch.delattr("multiprocessing.shared_memory._posixshmem")
+        assert [leak.names for leak in leaks()] == ([] if told else [(block.name,)])
+    making.blocks.clear()
 
 
 def test_without_the_table_of_threads_a_thread_has_a_number(

@@ -17,6 +17,9 @@ from traces import TRACE, written
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Nothing is put into another Python, which runs as without the trace.
+KNOWN = sys.implementation.name == "cpython"
+SAID = f"asgi-mpclean trace: nothing {'leaked' if KNOWN else 'is known'}"
 PROGRAM = """
 import os, signal, sys, time
 got = []
@@ -78,7 +81,7 @@ def test_a_signal_arrives_once(path: str, name: str, to_group: bool) -> None:
     out, err = program.end()
     assert out == [f"got {name}", "a line"]
     assert program.process.returncode == 9
-    assert err.startswith("asgi-mpclean trace: nothing leaked")
+    assert err.startswith(SAID)
 
 
 def test_ctrl_c_on_a_terminal_arrives_once(path: str) -> None:
@@ -110,7 +113,7 @@ def test_it_dies_of_what_the_program_died_of(signum: signal.Signals) -> None:
     )
     assert done.returncode == -signum
     assert done.stdout == "said\n"
-    assert done.stderr.startswith("asgi-mpclean trace: nothing leaked")
+    assert done.stderr.startswith(SAID)
 
 
 def test_descriptors_that_were_passed_are_passed_on() -> None:
@@ -162,6 +165,7 @@ def test_a_page_that_cannot_be_written_is_said(path: str) -> None:
         timeout=30,
         check=False,
     )
-    exists = os.path.isdir(os.path.dirname(path))
+    folder = os.path.dirname(path)
+    exists = os.path.isdir(folder)
     assert done.returncode == (4 if exists else 2)
-    assert ("cannot be written" if exists else "there is no folder /nowhere") in done.stderr
+    assert ("cannot be written" if exists else f"there is no folder {folder}") in done.stderr

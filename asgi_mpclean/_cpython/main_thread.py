@@ -9,6 +9,10 @@ import threading
 import time
 from typing import Any
 
+NANOSECONDS = 1_000_000_000
+# A `sigevent` has 64 bytes; what is left of it once a timer knows its signal.
+SIGEVENT_REST_BYTES = 48
+
 
 def in_main_thread() -> bool:
     """Tell whether this is the thread that can handle signals.
@@ -43,6 +47,51 @@ def send_soon(signum: int, seconds: float) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def send_after_fork(signum: int, seconds: float) -> bool:
+    """Send a signal in a moment to this process, which is just being forked.
+
+    PyPy crashes where a thread begins before it has set itself up in the child: there a timer of
+    the system sends it, which Linux has.
+
+    Args:
+        signum: The signal.
+        seconds: How long to wait.
+
+    Returns:
+        Whether it will be sent.
+    """
+    if sys.implementation.name != "pypy":
+        return send_soon(signum, seconds)
+    return _set_timer(signum, seconds)
+
+
+def _set_timer(signum: int, seconds: float) -> bool:
+    if sys.platform != "linux":
+        return False
+    import ctypes  # noqa: PLC0415 - CPython does not need it
+
+    class Event(ctypes.Structure):
+        """What a timer does: a `sigevent`, which says to send a signal where `how` is 0."""
+
+        _fields_ = (
+            ("value", ctypes.c_void_p),
+            ("signum", ctypes.c_int),
+            ("how", ctypes.c_int),
+            ("rest", ctypes.c_char * SIGEVENT_REST_BYTES),
+        )
+
+    system, timer = ctypes.CDLL(None), ctypes.c_void_p()
+    whole, nanoseconds = divmod(int(seconds * NANOSECONDS), NANOSECONDS)
+    once = (ctypes.c_long * 4)(0, 0, whole, nanoseconds)  # How often, then when.
+    try:
+        event = ctypes.byref(Event(None, signum, 0))
+        failed = system.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer))
+        failed = failed or system.timer_settime(timer, 0, once, None)
+    except AttributeError:  # A C library that has them elsewhere, as glibc did before 2.34.
+        return False
+    return not failed
 
 
 def _send_after(signum: int, seconds: float) -> None:

@@ -12,6 +12,7 @@ import multiprocessing.connection
 import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from .fork import PerProcess
@@ -37,15 +38,17 @@ _REFUSING = frozenset({"submit", "_check_running"})
 
 
 class _Expected(PerProcess):
-    """Until when (`time.monotonic()`) such an end is expected."""
+    """Until when (`time.monotonic()`) such an end is expected, and of whom in any case."""
 
     until: float
+    threads: weakref.WeakSet[threading.Thread]
 
     def reset(self, *, forked: bool) -> None:
         """Expect nothing: a child by fork has no part in the clean-up."""
         if forked and isinstance(threading.excepthook, _Hook):
             threading.excepthook = threading.excepthook.found
         self.until = 0.0
+        self.threads = weakref.WeakSet()
 
 
 class _Hook:
@@ -60,6 +63,8 @@ class _Hook:
         self.found = found
 
     def __call__(self, args: Any) -> None:
+        if args.thread in _expected.threads and _is_of_clean_up(args):
+            return
         if time.monotonic() >= _expected.until or not _is_of_clean_up(args):
             self.found(args)
         elif _expected.until < float("inf"):
@@ -76,9 +81,19 @@ def expect_thread_errors(*, going_away: bool) -> None:
     Args:
         going_away: The process ends next; otherwise each of them is told of in one line.
     """
+    _install()
+    _expected.until = float("inf") if going_away else time.monotonic() + NOTICE_SECONDS
+
+
+def expect_end_of(thread: threading.Thread) -> None:
+    """Have a thread end without a word once what it uses is closed."""
+    _install()
+    _expected.threads.add(thread)
+
+
+def _install() -> None:
     if not isinstance(threading.excepthook, _Hook):
         threading.excepthook = _Hook(threading.excepthook)
-    _expected.until = float("inf") if going_away else time.monotonic() + NOTICE_SECONDS
 
 
 def _is_of_clean_up(args: Any) -> bool:

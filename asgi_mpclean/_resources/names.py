@@ -129,6 +129,8 @@ def _ways(holder: Any, held: dict[int, Any]) -> Iterator[tuple[int, str]]:
         # Its dictionary is only shown by another object.
         dicts = [thing for thing, _ in held.values() if isinstance(thing, dict)]
         members = [(found, DICTIONARY) for found in dicts if found == vars(holder)]
+        # In PyPy nothing shows the dictionary, but the class what is in it.
+        members += [(value, f".{key}") for key, value in vars(holder).copy().items()]
     else:
         # Where an instance has a dictionary, that is what was found first; else it is itself.
         attributes = getattr(holder, "__dict__", {})

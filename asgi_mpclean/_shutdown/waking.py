@@ -19,6 +19,7 @@ from asgi_mpclean._cpython.endings import (
     threads_waited_for,
 )
 from asgi_mpclean._cpython.queues import close_pipe
+from asgi_mpclean._cpython.thread_errors import expect_end_of
 
 if TYPE_CHECKING:
     import threading
@@ -80,7 +81,8 @@ def _wake(waiting: list[Waiting], going_away: bool) -> None:  # noqa: FBT001 - a
             if ready := [t for t in _ready(threads, going_away=going_away) if t.ident not in woken]:
                 woken.update(thread.ident or 0 for thread in ready)
                 for thread in ready:
-                    end_thread(thread)
+                    if not end_thread(thread):
+                        expect_end_of(thread)  # It gets an EOFError instead.
                 close_pipe(queue.queue, only_writer=True)
         waiting = left
         time.sleep(pause)

@@ -37,7 +37,8 @@ class Leak:
         site: The line that made it, such as "app.py:12"; None where it was not traced.
         thread: The name of the thread that made it; None where it was not traced.
         names: Its named semaphores, or its block of shared memory.
-        unread: How many items a queue holds; for a SimpleQueue 1 if there are any.
+        unread: How many items a queue holds; 1 for those that nothing counts, which are all of a
+            SimpleQueue, and on macOS what is in the pipe of a queue.
         feeding: Whether a queue has a feeder thread that the exit will wait for.
         pid: The process, of a Process.
         line: The same as `site`: file, line and function.
@@ -174,11 +175,15 @@ def _composite(origin: Any, members: tuple[str, ...], names: Any) -> Leak:
 
 def _blocks() -> Iterator[tuple[Key, Leak]]:
     for block in [*_recorder("making").blocks.values()]:
-        # What is unlinked when nothing is traced any more can be seen on Linux only; Wine has the
-        # folders of the system below it.
-        is_shown = sys.platform != "win32" and os.path.isdir(SHM)
-        if not is_shown or os.path.exists(os.path.join(SHM, block.name)):
+        if _is_there(block.name):  # It may have been unlinked when nothing was traced any more.
             yield ("block", block.name), _leak(MEMORY, block, (block.name,))
+
+
+def _is_there(name: str) -> bool:
+    # Wine has the folders of the system below it.
+    if sys.platform != "win32" and os.path.isdir(SHM):
+        return os.path.exists(os.path.join(SHM, name))
+    return bool(_recorder("names").is_block_there(name))
 
 
 def _children() -> Iterator[tuple[Key, Leak]]:

@@ -38,8 +38,9 @@ def _why(command: tuple[str, ...]) -> str:
     if flag:
         return f"{flag} keeps it from PYTHONPATH or from sitecustomize, by which the trace gets in"
     return (
-        f"{command[0]} is no Python program, or a frozen one, or it starts Python with -I, -E, -S"
-        " or without the environment that it was given; or it ended before Python had started"
+        f"{command[0]} is no Python program, or a frozen one, or not CPython, or it starts Python"
+        " with -I, -E, -S or without the environment that it was given; or it ended before Python"
+        " had started"
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import asgi_lifespan
 import httpx
 import pytest
-from driver import SPAWN
+from driver import SPAWN, over_default
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse
@@ -330,7 +330,8 @@ def test_a_long_session(served: Any, attach: Attach) -> None:
     outside.queue.get(timeout=5)
     with own:
         own.register(outside.queue)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    found = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    assert [over_default(each) for each in found] == handlers
 
 
 async def _start_and_stop(app: Any) -> None:

@@ -289,7 +289,7 @@ def test_a_program_ends_clean_and_as_without(
     case = PROGRAMS[name]
     within, without = (run(case, tmp_path, python, method, by_run=by) for by in (True, False))
     assert within.faults == (["1 tracebacks"] if name == "an error" else []), within.output
-    assert told(case, within) == told(case, without)
+    assert told(case, within) == told(case, without), without.output
     if not without.hung:
         assert within.status == without.status
 

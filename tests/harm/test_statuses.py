@@ -32,10 +32,13 @@ def store(item):
 
 def main(what, end):
     context = multiprocessing.get_context("spawn")
+    # It is kept: without the library it would go just when CTRL-C comes, which its end would take.
+    global kept
     if what == "queue":
-        asgi_mpclean.register(context.Queue())
+        kept = asgi_mpclean.register(context.Queue())
     elif what == "items":
-        asgi_mpclean.register(context.Queue(), on_item=store).put(1)
+        kept = asgi_mpclean.register(context.Queue(), on_item=store)
+        kept.put(1)
     elif what == "app":
         asgi_mpclean.MPCleanLifespan(main)
         globals()["unregistered"] = context.Queue()

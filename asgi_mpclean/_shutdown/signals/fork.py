@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,11 +10,11 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from asgi_mpclean._cpython.children import when_worker_forked
-from asgi_mpclean._cpython.main_thread import send_soon
+from asgi_mpclean._cpython.main_thread import send_after_fork
 from asgi_mpclean._shutdown.state import STATE, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 # Those that kill by default and come from outside; not every system has each.
 FATAL = tuple(
@@ -25,6 +26,19 @@ FATAL = tuple(
 
 # The time (seconds) after which a signal that came in the middle of a fork is given to the child.
 AFTER_FORK_SECONDS = 0.001
+
+
+@contextlib.contextmanager
+def blocked(signum: int) -> Iterator[None]:
+    """Keep a signal waiting meanwhile, where that can be done."""
+    if sys.platform == "win32":
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class Inherited(Protocol):
@@ -71,7 +85,8 @@ class _Fork:
                 # What a handler raises here would only be printed, and lost.
                 if callable(signal.getsignal(signum)):
                     signal.sigwait({signum})
-                    send_soon(signum, AFTER_FORK_SECONDS)
+                    if not send_after_fork(signum, AFTER_FORK_SECONDS):
+                        signal.raise_signal(signum)
         self.in_parent()
 
     def in_worker(self) -> None:

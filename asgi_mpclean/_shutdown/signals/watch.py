@@ -9,7 +9,7 @@ from asgi_mpclean._cpython.dispositions import found_handler
 from asgi_mpclean._cpython.main_thread import in_main_thread
 from asgi_mpclean._shutdown.state import STATE
 
-from .fork import FATAL
+from .fork import FATAL, blocked
 from .handler import Hearing, chain_over, chained, is_default, is_loop
 
 if TYPE_CHECKING:
@@ -140,7 +140,10 @@ class Watch:
         """
         for handler in self._handlers:
             if handler.signum == signal.SIGTERM and handler.is_installed:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                # PyPy forgets a signal that comes just before the default takes the place of its
+                # handler. One that is blocked is not forgotten.
+                with blocked(signal.SIGTERM):
+                    signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if handler.has_come_here:  # Before it was known to be a worker.
                     signal.raise_signal(signal.SIGTERM)
 

@@ -65,11 +65,38 @@ def backlog(queue: Any) -> int:
 
 
 def unread(queue: Any) -> int:
-    """Return how many items are in a queue, for a `SimpleQueue` at least 1 if there are any."""
+    """Return how many items are in a queue.
+
+    What cannot be counted there, all of a `SimpleQueue` and on macOS what is in the pipe, is 1.
+    """
+    uncounted = 0
     try:
-        return int(queue.qsize()) if hasattr(queue, "qsize") else int(not queue.empty())
-    except (NotImplementedError, OSError, ValueError):  # macOS; a queue that was closed
+        if hasattr(queue, "qsize"):
+            try:
+                return int(queue.qsize())
+            except NotImplementedError:  # macOS
+                uncounted = backlog(queue)
+        return uncounted + (not queue.empty())
+    except (OSError, ValueError):  # It was closed.
         return backlog(queue)
+
+
+def is_block_there(name: str) -> bool:
+    """Tell whether a block of shared memory has that name now, also where no folder shows them.
+
+    True without the name, as on Windows: there nothing tells.
+    """
+    memory = sys.modules.get("multiprocessing.shared_memory")
+    shm_open = getattr(getattr(memory, "_posixshmem", None), "shm_open", None)
+    if shm_open is None:
+        return True
+    try:
+        os.close(shm_open(f"/{name}", os.O_RDONLY, mode=0))
+    except FileNotFoundError:
+        return False
+    except OSError:  # No descriptor is left, or it is somebody else's.
+        pass
+    return True
 
 
 def feeds(queue: Any) -> bool:
