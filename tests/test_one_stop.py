@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from script import Script
@@ -16,6 +16,7 @@ from asgi_mpclean._shutdown.signals.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FunctionType
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no loop handles signals there")
 
@@ -38,16 +39,22 @@ class Worker:
         self.loop = loop
         self.heard = 0
         self.stopped = asyncio.Event()
+        event = self
+
+        def handler(_signum: int, _frame: object) -> None:
+            event.set()
+
         for signum in (INT, TERM):
-            loop.add_signal_handler(signum, self.hear, signum, None)
+            loop.add_signal_handler(signum, handler, signum, None)
         self.watch = Watch(self.clean)
-        self.one_stop = OneStop(self.watch, loop, self.hear)
+        self.one_stop = OneStop(self.watch, loop, cast("FunctionType", handler))
 
     def clean(self, name: str, *, kills: bool) -> None:
         """Clean up at a second CTRL-C: there is nothing."""
         self.cleaned = name, kills
 
-    def hear(self, _signum: int, _frame: object) -> None:
+    def set(self) -> None:
+        """Hear of a stop."""
         self.heard += 1
         self.stopped.set()
 
@@ -66,7 +73,15 @@ class Worker:
         self.one_stop.stop()
 
 
-@pytest.mark.parametrize("make_loop", loops(), ids=lambda made: made.__module__)
+@pytest.mark.parametrize(
+    ("make_loop", "rounds"),
+    # In so many rounds of the loop no handler has been called; in the last one it is queued.
+    [
+        (make, rounds)
+        for make in loops()
+        for rounds in range(3 if make is asyncio.new_event_loop else 2)
+    ],
+)
 @pytest.mark.parametrize(
     ("before", "while_starting", "served"),
     [
@@ -89,10 +104,16 @@ def test_the_worker_hears_one_stop(
     while_starting: list[signal.Signals],
     served: list[signal.Signals],
     make_loop: Callable[[], asyncio.AbstractEventLoop],
+    rounds: int,
 ) -> None:
+    """When the lifespan begins, the loop has not looked at what came, or has queued the handler."""
+
     async def run(worker: Worker) -> None:
-        for signum in before:  # The loop has not looked at it when the lifespan begins.
+        for signum in before:
             signal.raise_signal(signum)
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        assert worker.heard == 0
         await worker.begin()
         for signum in while_starting:
             signal.raise_signal(signum)

@@ -8,17 +8,12 @@ signal twice, by its number in the pipe and by its Python handler.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._shutdown.signals.guard import STOPS
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from asgi_mpclean._shutdown.signals.watch import Watch
 
 # A worker that heard a stop before the lifespan began tells that of it within this time (seconds)
@@ -26,44 +21,51 @@ if TYPE_CHECKING:
 TOLD_SECONDS = 0.3
 
 
-def granians_handler() -> Callable[[int, object], object] | None:
+def granians_handler() -> FunctionType | None:
     """Return what granian's worker has given its event loop to be called at a stop.
 
     The loop does not tell, so it is looked for among all functions: that which was made inside of
-    `granian._signals.set_loop_signals`. None where that is not so, and nothing is changed then.
+    `granian._signals.set_loop_signals`, around one event. None where that is not so, and nothing
+    is changed then.
     """
     maker = getattr(sys.modules.get("granian._signals"), "set_loop_signals", None)
     constants = getattr(getattr(maker, "__code__", None), "co_consts", ())
     codes = [constant for constant in constants if isinstance(constant, CodeType)]
     found = [thing for thing in gc.get_referrers(*codes) if isinstance(thing, FunctionType)]
-    return found[0] if len(found) == 1 else None
+    return found[0] if len(found) == 1 and len(found[0].__closure__ or ()) == 1 else None
 
 
 class OneStop:
-    """Takes the stops in the place of granian's worker, and gives it one of them.
+    """Stands in the place of the event that granian's handler sets, and sets it once.
+
+    The handler itself stays where it is: the loop may have queued it before this is made.
 
     Args:
         watch: That of the lifespan.
         loop: The event loop, in whose thread this is made.
-        stop: What stops the worker.
+        handler: See `granians_handler`.
     """
 
-    def __init__(self, watch: Watch, loop: Any, stop: Callable[[int, object], object]) -> None:
+    def __init__(self, watch: Watch, loop: Any, handler: FunctionType) -> None:
         self._watch = watch
         self._loop = loop
-        self._stop = stop
-        self._came = 0
+        self._handler = handler
+        self._event: Any = None
+        self._came = False
         self._over = False
         self._serves_at: float | None = None
 
     def begin(self) -> None:
-        """Take the stops, also those that the loop has not looked at; called before `Watch.chain`.
+        """Take the event's place, also for stops that the loop has not looked at.
 
         Where no loop handles signals, as on Windows, all stays as it is.
         """
-        with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-            for signum in STOPS:
-                self._loop.add_signal_handler(signum, self._note, signum)
+        if sys.platform == "win32":
+            return
+        (cell,) = self._handler.__closure__ or ()
+        found = cell.cell_contents
+        self._event = found._event if isinstance(found, OneStop) else found  # noqa: SLF001 - its own
+        cell.cell_contents = self
 
     def give(self) -> None:
         """Stop the server, if it is to be, once it serves; the app has just started."""
@@ -76,8 +78,9 @@ class OneStop:
         self._over = True
         self._watch.take_over(self._loop)
 
-    def _note(self, signum: int) -> None:
-        self._came = signum
+    def set(self) -> None:
+        """Note a stop; granian's handler takes this for its event."""
+        self._came = True
         self._look()
 
     def _look(self) -> None:
@@ -88,4 +91,4 @@ class OneStop:
             self._loop.call_later(left, self._look)
             return
         self._over = True
-        self._stop(self._came, None)
+        self._event.set()

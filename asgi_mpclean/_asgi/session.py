@@ -74,9 +74,9 @@ class Session:
             STATE.sessions.append(self)
             STATE.spent = 0.0
             self._current = CURRENT.set(self.registry)
-            stop = granians_handler() if self._is_granians(options) else None
-            if stop is not None:
-                self._one_stop = OneStop(self._watch, self.loop, stop)
+            handler = granians_handler() if self._is_granians(options) else None
+            if handler is not None:
+                self._one_stop = OneStop(self._watch, self.loop, handler)
                 self._one_stop.begin()
             self._watch.chain(options.signals)
             self._watch.guard(GUARDED)

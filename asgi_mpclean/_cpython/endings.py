@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import loaded
 from .features import AVAILABLE, Feature
-from .frames import frames_of_other_threads, waits_for_threads
+from .frames import frames_of_other_threads, is_inside, waits_for_threads
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -41,9 +41,7 @@ def threads_of_executors() -> set[int]:
     known = Feature.THREAD_POOLS in AVAILABLE
     work = pools._worker.__code__ if known else None
     return {
-        ident
-        for ident, frame in frames_of_other_threads()
-        if not known or any(outer.f_code is work for outer in _outwards(frame))
+        ident for ident, frame in frames_of_other_threads() if not known or is_inside(frame, work)
     }
 
 

@@ -9,11 +9,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
-from .frames import frames_of_other_threads
+from .frames import frames_of_other_threads, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from types import FrameType
 
 # How long (seconds) the lock of an executor may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
@@ -35,16 +34,7 @@ def is_executor_starting() -> bool:
     """
     submit: Any = concurrent.futures.process.ProcessPoolExecutor.submit
     code = getattr(submit, "__code__", None)
-    frame: FrameType | None = None
-    try:
-        for _, frame in frames_of_other_threads():
-            while frame is not None:
-                if frame.f_code is code:
-                    return True
-                frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
-    finally:
-        frame = None  # See `frames_of_other_threads`.
-    return False
+    return any(is_inside(frame, code) for _, frame in frames_of_other_threads())
 
 
 def executor_processes(executor: Any) -> dict[int, Any]:

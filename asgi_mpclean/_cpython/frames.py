@@ -32,11 +32,15 @@ def frames_of_other_threads() -> Iterator[tuple[int, FrameType]]:
         yield from frames.items()
 
 
+def is_inside(frame: FrameType | None, code: object) -> bool:
+    """Tell whether a thread, of which this is the frame, runs that code, or what it has called."""
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
+
+
 def waits_for_threads(frame: FrameType | None) -> bool:
     """Tell whether the main thread, of which this is the frame, has ended and waits for others."""
     if Feature.JOINING not in AVAILABLE:
         return False
-    code = threading._shutdown.__code__  # type: ignore[attr-defined]
-    while frame is not None and frame.f_code is not code:
-        frame = frame.f_back
-    return frame is not None
+    return is_inside(frame, threading._shutdown.__code__)  # type: ignore[attr-defined]

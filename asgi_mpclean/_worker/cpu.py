@@ -13,7 +13,6 @@ if sys.platform == "darwin":  # Now, as a clean-up is no time for it.
 
 # The clock of another process is numbered by its pid; `clock_getcpuclockid(3)` of Linux returns so.
 CLOCK_BITS, CLOCK_OF_PROCESS = 3, 2
-NANOSECONDS = 1e9
 
 
 def busy_seconds(pid: int | None) -> float:
@@ -27,7 +26,7 @@ def busy_seconds(pid: int | None) -> float:
     if pid is not None and sys.platform == "linux":
         with contextlib.suppress(OSError, ValueError, IndexError):
             schedstat = Path(f"/proc/{pid}/schedstat").read_text()
-            waited = int(schedstat.split()[1]) / NANOSECONDS
+            waited = int(schedstat.split()[1]) / 1e9  # nanoseconds
     return cpu_seconds(pid) + waited
 
 
