@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.forkserver  # Others load it before, or not.
 import multiprocessing.pool
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import workers
 from feeders import filled
 
 from asgi_mpclean import Registry
@@ -35,6 +37,7 @@ from asgi_mpclean._cpython.helpers import remove_files, stop_helpers
 from asgi_mpclean._cpython.log_queues import queues_of_listeners
 from asgi_mpclean._cpython.making import is_making_something
 from asgi_mpclean._cpython.memory import shared_memory_made_here
+from asgi_mpclean._cpython.pools import pool_is_busy
 from asgi_mpclean._cpython.queues import _sending
 from asgi_mpclean._cpython.semaphores import Snapshot, semaphore_names_of, unlink_semaphores
 from asgi_mpclean._cpython.waiting import results_awaited
@@ -315,3 +318,40 @@ def test_a_pool_that_another_thread_is_terminating_is_found(
     assert pool in found
     with Registry() as registry:
         registry.register(pool)
+
+
+def test_a_terminate_that_ctrl_c_has_cut_short_is_gone_on_with_at_once() -> None:
+    pool = SPAWN.Pool(1)
+    pool._state = multiprocessing.pool.TERMINATE  # All that `terminate` had done.
+    report = Registry().clean(60, discover=True)
+    assert not multiprocessing.active_children()
+    assert report.seconds < 30
+    pool.join()
+
+
+def test_a_pool_that_is_ended_by_force_starts_nobody_in_the_place_of_its_workers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool, begun = SPAWN.Pool(1), tmp_path / "begun"
+    pool.apply_async(workers.begin_and_sleep, (str(begun), 600))
+    assert eventually(begun.exists, 30)
+    (worker,), terminate = multiprocessing.active_children(), pool.terminate
+
+    def terminate_later() -> None:
+        worker.join(20)
+        # It starts another one now, or ends.
+        assert eventually(lambda: last_number() > before or not pool_is_busy(pool), 20)
+        terminate()
+
+    asked = itertools.count()
+
+    def last_number() -> int:
+        """Return how many processes have been made, but for those made to ask this."""
+        return int(SPAWN.Process().name.rpartition("-")[2]) - next(asked)
+
+    before = last_number()
+    monkeypatch.setattr(pool, "terminate", terminate_later)
+    registry = Registry()
+    registry.register(pool)
+    assert not registry.clean(10).deadline_passed
+    assert last_number() == before

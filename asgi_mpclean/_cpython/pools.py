@@ -39,6 +39,14 @@ def pool_is_terminated(pool: Any) -> bool:
     return Feature.POOLS in AVAILABLE and not pool._terminate.still_active()
 
 
+def pool_is_being_terminated(pool: Any) -> bool:
+    """Tell whether the app has begun to terminate `pool`, which may not have got on with it.
+
+    Another thread may be there just now, or CTRL-C has left it there.
+    """
+    return Feature.POOLS in AVAILABLE and bool(pool._state == loaded.pools.TERMINATE)
+
+
 def pool_is_busy(pool: Any) -> bool:
     """Tell whether `pool` may have jobs, and start another worker for them."""
     return Feature.POOLS in AVAILABLE and bool(pool._worker_handler.is_alive())
@@ -95,12 +103,18 @@ def pool_of_result(result: Any) -> Any | None:
     return result._pool if isinstance(result, classes) else None
 
 
+def keep_pool_from_starting(pool: Any) -> None:
+    """Have `pool` start no more workers in the place of those that end."""
+    if Feature.POOLS in AVAILABLE:
+        pool._worker_handler._state = loaded.pools.TERMINATE
+
+
 def stop_pool(pool: Any) -> None:
     """Have `pool` end its workers after the jobs there are, without telling who gives it more.
 
     It takes those as before, and never does them.
     """
-    pool._worker_handler._state = loaded.pools.TERMINATE
+    keep_pool_from_starting(pool)
     pool._change_notifier.put(None)
 
 

@@ -17,7 +17,9 @@ from asgi_mpclean._cpython.pools import (
     is_thread_pool,
     job_of,
     jobs_of,
+    keep_pool_from_starting,
     pool_has_ended,
+    pool_is_being_terminated,
     pool_is_busy,
     pool_is_terminated,
     pool_is_transparent,
@@ -64,7 +66,7 @@ class PoolCloser(GroupCloser, Sink):
         """Close it; from now on, jobs that no worker has begun are taken back."""
         if self._is_terminated:
             return
-        if not pool_is_transparent():
+        if not pool_is_transparent() or pool_is_being_terminated(self.resource):
             self.force()
             return
         if self.quietly:
@@ -125,6 +127,7 @@ class PoolCloser(GroupCloser, Sink):
         """Terminate it, so that it starts no more workers in the place of those that end."""
         if not self._forced and not self.report.outcome:
             self._forced = True
+            keep_pool_from_starting(self.resource)
             if self._cancels:  # Else it depends on who is first how they seem to have ended.
                 self.terminate_workers()
             if not self.quietly:
