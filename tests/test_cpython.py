@@ -83,6 +83,7 @@ def test_a_missing_name_switches_its_feature_off(
 def test_nothing_is_known_of_a_module_that_nobody_has_imported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delitem(sys.modules, "multiprocess.pool", raising=False)  # The copy with dill.
     monkeypatch.delitem(sys.modules, "multiprocessing.pool")
     assert is_complete(Feature.POOLS) is None
     AVAILABLE.add(Feature.POOLS)

@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import workers
 
+try:
+    import multiprocess  # type: ignore[import-untyped]
+except ImportError:  # It has nothing for this Python.
+    multiprocess = None
+
 import asgi_mpclean
 from asgi_mpclean import Registry
 from asgi_mpclean._check.eventually import eventually
@@ -46,7 +51,9 @@ class Group:
         self, kind: str, context: Any = SPAWN, init: Any = asgi_mpclean.worker_init, **options: Any
     ) -> None:
         self.kind = kind
-        if kind == "Pool":
+        if kind == DILL:
+            self.kind, context = "Pool", multiprocess.get_context(context.get_start_method())
+        if self.kind == "Pool":
             self.resource: Any = context.Pool(WORKERS, initializer=init, **options)
         elif kind == "ThreadPool":
             self.resource = multiprocessing.pool.ThreadPool(WORKERS)
@@ -69,8 +76,16 @@ class Group:
         return results
 
 
-kinds = pytest.mark.parametrize("kind", ["Pool", "ThreadPool", "ProcessPoolExecutor"])
-with_processes = pytest.mark.parametrize("kind", ["Pool", "ProcessPoolExecutor"])
+DILL = "Pool of multiprocess"
+of_dill = pytest.param(
+    DILL,
+    marks=pytest.mark.skipif(
+        multiprocess is None or sys.version_info >= (3, 15),
+        reason="not installed, and dill 0.4 pickles no function on 3.15",
+    ),
+)
+kinds = pytest.mark.parametrize("kind", ["Pool", of_dill, "ThreadPool", "ProcessPoolExecutor"])
+with_processes = pytest.mark.parametrize("kind", ["Pool", of_dill, "ProcessPoolExecutor"])
 
 
 def clean(

@@ -87,7 +87,7 @@ def test_a_worker_whose_turn_does_not_come_is_not_taken_for_idle() -> None:
     registry, got = Registry(), list[str]()
     results = registry.register(SPAWN.Queue(), on_item=got.append)
     worker = registry.register(
-        SPAWN.Process(target=workers.compute_in_a_crowd, args=(results, 0.1))
+        SPAWN.Process(target=workers.compute_in_a_crowd, args=(results, 0.005))
     )
     worker.start()
     assert results.get(timeout=30) == "started"

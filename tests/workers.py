@@ -237,10 +237,17 @@ def compute_in_a_crowd(results: Any, seconds: float) -> None:
         while os.getppid() == this:
             pass
         os._exit(0)
-    os.nice(12)
-    compute(results, seconds)
+    results.put("started")
+    normal = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # This thread: a turn in a second.
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
     os.kill(other, signal.SIGKILL)
     os.waitpid(other, 0)
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, normal, os.sched_param(0))
+    results.put("done")
 
 
 def prefer(pid: int | None) -> None:

@@ -50,11 +50,13 @@ class Descendant:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether it should not outlive the server, as only the resource tracker may.
-
-        A process that is just ending has lost its command line before it becomes a zombie.
-        """
+        """Whether it should not outlive the server, as only the resource tracker may."""
         return not self.zombie and bool(self.command) and not self.is_tracker
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a moment later it is a zombie, or another program: it has no command line now."""
+        return not self.zombie and not self.command
 
     def __str__(self) -> str:
         """Return the pid and the command line."""

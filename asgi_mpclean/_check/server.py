@@ -349,8 +349,9 @@ class Server:
         found: list[str] = []
 
         def all_gone() -> bool:
-            found[:] = [str(process) for process in self._descendants() if process.is_orphan]
-            return not found
+            descendants = self._descendants()
+            found[:] = [str(process) for process in descendants if process.is_orphan]
+            return not found and not any(process.is_changing for process in descendants)
 
         eventually(all_gone, ORPHAN_GRACE)
         return found

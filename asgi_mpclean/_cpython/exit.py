@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from .features import AVAILABLE, Feature
 from .fork import PerProcess
+from .loaded import find
+from .relatives import DILL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,6 +109,16 @@ def at_process_exit(callback: Callable[[], None]) -> None:
     else:
         _at_exit.finalizer = None
         atexit.register(callback)
+
+
+def before_dill_exits(callback: Callable[[], None]) -> None:
+    """Call `callback` when `multiprocess` begins to end what was made with it, if it is loaded.
+
+    It has an exit function of its own, which comes before that of multiprocessing, as a rule.
+    """
+    util: Any = find(f"{DILL}.util")
+    if util is not None and Feature.FINALIZERS in AVAILABLE:
+        util.Finalize(None, callback, exitpriority=FIRST_OF_FINALIZERS)
 
 
 def before_threads_are_joined(callback: Callable[[], None]) -> None:

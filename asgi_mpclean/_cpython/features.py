@@ -177,10 +177,15 @@ def is_complete(feature: Feature) -> bool | None:
     """Tell whether all names of a feature are there; None while one of its modules is not."""
     if feature in ELSEWHERE:
         return False
-    names = [(find(path), name) for path, row in NAMES[feature].items() for name in row.split()]
+    names = [(_owner(path), name) for path, row in NAMES[feature].items() for name in row.split()]
     if any(owner is None for owner, _ in names):
         return None
     return all(has_name(owner, name) for owner, name in names)
+
+
+def _owner(path: str) -> object | None:
+    """Return the owner of names; that of `multiprocess`, a copy, where only that is loaded."""
+    return find(path) or find(path.replace("multiprocessing.", "multiprocess.", 1))
 
 
 class Features:

@@ -11,7 +11,8 @@ from .children import is_child
 from .executors import executor_processes
 from .features import AVAILABLE, Feature
 from .frames import frames_of_other_threads
-from .pools import pool_processes
+from .pools import is_pool, pool_classes, pool_processes
+from .relatives import finalizers_of_dill
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -24,7 +25,7 @@ def pools_and_managers() -> list[Any]:
     if Feature.REGISTRY not in AVAILABLE:
         return []
     found, pid = [], os.getpid()
-    for finalizer in list(_util._finalizer_registry.values()):
+    for finalizer in [*_util._finalizer_registry.values(), *finalizers_of_dill()]:
         name = getattr(finalizer._callback, "__name__", "")
         if name in {"_terminate_pool", "_finalize_manager"} and finalizer._pid == pid:
             found.append(finalizer._weakref())
@@ -52,20 +53,16 @@ def _is_pool_or_manager(thing: Any) -> bool:
     return bool(managers) or is_pool(thing)
 
 
-def is_pool(thing: Any) -> bool:
-    """Tell whether something is a `Pool` or a `ThreadPool`."""
-    return bool(loaded.pools) and isinstance(thing, loaded.pools.Pool)
-
-
 def _pools_in_terminate() -> list[Any]:
     """Return each `Pool` that another thread is terminating, which has no finalizer any more."""
-    if not loaded.pools:
-        return []
-    found, terminate = [], loaded.pools.Pool.terminate.__code__
+    found: list[Any] = []
+    terminates = {pool.terminate.__code__ for pool in pool_classes("Pool")}
+    if not terminates:
+        return found
     frame: FrameType | None
     for _, frame in frames_of_other_threads():
         while frame is not None:  # See `frames_of_other_threads`.
-            if frame.f_code is terminate:
+            if frame.f_code in terminates:
                 found.append(frame.f_locals["self"])
             frame = frame.f_back  # noqa: PLW2901 - nothing else refers to it then
     return found

@@ -27,6 +27,7 @@ class Module:
         return getattr(sys.modules[self._name], name)
 
 
+dill_pools = Module("multiprocess.pool")
 executors = Module("concurrent.futures.process")
 forkserver = Module("multiprocessing.forkserver")
 managers = Module("multiprocessing.managers")

@@ -1,4 +1,7 @@
-"""`Pool` and `ThreadPool` from inside: their workers, and the jobs that these have not begun."""
+"""`Pool` and `ThreadPool` from inside: their workers, and the jobs that these have not begun.
+
+`multiprocess`, which is multiprocessing with dill, has both as well, with the same names inside.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,32 @@ if TYPE_CHECKING:
 
 # How long (seconds) a lock inside a pool may be held before its holder counts as dead.
 LOCKED_SECONDS = 0.05
+_MODULES = loaded.pools, loaded.dill_pools
+
+
+def pool_classes(name: str) -> tuple[Any, ...]:
+    """Return a class that pools need, of each module of pools that is loaded."""
+    return tuple(getattr(module, name) for module in _MODULES if module)
+
+
+def is_pool(thing: Any) -> bool:
+    """Tell whether something is a `Pool` or a `ThreadPool`."""
+    return isinstance(thing, pool_classes("Pool"))
+
+
+def is_pool_of_dill(thing: Any) -> bool:
+    """Tell whether something is a pool of `multiprocess`."""
+    return bool(loaded.dill_pools) and isinstance(thing, loaded.dill_pools.Pool)
+
+
+def _states(pool: Any) -> Any:
+    """Return the module that has the names of the states of `pool`."""
+    return loaded.dill_pools if is_pool_of_dill(pool) else loaded.pools
 
 
 def is_thread_pool(pool: Any) -> bool:
     """Tell whether the workers of `pool` are threads."""
-    return isinstance(pool, loaded.pools.ThreadPool)
+    return isinstance(pool, pool_classes("ThreadPool"))
 
 
 def pool_is_transparent() -> bool:
@@ -44,7 +68,7 @@ def pool_is_being_terminated(pool: Any) -> bool:
 
     Another thread may be there just now, or CTRL-C has left it there.
     """
-    return Feature.POOLS in AVAILABLE and bool(pool._state == loaded.pools.TERMINATE)
+    return Feature.POOLS in AVAILABLE and bool(pool._state == _states(pool).TERMINATE)
 
 
 def pool_is_busy(pool: Any) -> bool:
@@ -54,7 +78,7 @@ def pool_is_busy(pool: Any) -> bool:
 
 def pool_has_ended(pool: Any) -> bool:
     """Tell whether `pool` has been closed or terminated, and its threads have ended."""
-    if Feature.POOLS not in AVAILABLE or pool._state == loaded.pools.RUN:
+    if Feature.POOLS not in AVAILABLE or pool._state == _states(pool).RUN:
         return False
     threads = (pool._worker_handler, pool._task_handler, pool._result_handler)
     return not any(thread.is_alive() for thread in threads)
@@ -99,14 +123,14 @@ def pool_of_result(result: Any) -> Any | None:
     """Return the pool that a result of `map_async` or `imap` is waited for from; None for else."""
     if Feature.RESULTS not in AVAILABLE:
         return None
-    classes = loaded.pools.ApplyResult, loaded.pools.IMapIterator
+    classes = pool_classes("ApplyResult") + pool_classes("IMapIterator")
     return result._pool if isinstance(result, classes) else None
 
 
 def keep_pool_from_starting(pool: Any) -> None:
     """Have `pool` start no more workers in the place of those that end."""
     if Feature.POOLS in AVAILABLE:
-        pool._worker_handler._state = loaded.pools.TERMINATE
+        pool._worker_handler._state = _states(pool).TERMINATE
 
 
 def stop_pool(pool: Any) -> None:

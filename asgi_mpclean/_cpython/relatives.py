@@ -52,25 +52,15 @@ def dill_queues() -> list[Any]:
     return [thing for thing in things if isinstance(thing, queues.Queue)]
 
 
-def dill_pools() -> list[Any]:
-    """Return the pools of `multiprocess` that this process has started."""
-    pool: Any = sys.modules.get(f"{DILL}.pool")
-    found = [
-        finalizer._weakref() for finalizer in _finalizers(f"{DILL}.util") if finalizer._weakref
-    ]
-    return [thing for thing in found if pool is not None and isinstance(thing, pool.Pool)]
+def finalizers_of_dill() -> list[Any]:
+    """Return what `multiprocess` is to call for what this process has made."""
+    return _finalizers(f"{DILL}.util")
 
 
-def has_results_to_come(pool: Any) -> bool:
-    """Tell whether a pool of `multiprocess` has jobs."""
-    return bool(getattr(pool, "_cache", None))
-
-
-def processes_of_relative(resource: Any) -> list[Any]:
-    """Return the workers of an executor of loky, or a pool of `multiprocess`."""
-    # A pool has their number by the second name.
-    processes: Any = getattr(resource, "_pool", None) or getattr(resource, "_processes", None) or ()
-    return list(processes.copy().values() if isinstance(processes, dict) else processes)
+def loky_processes(executor: Any) -> list[Any]:
+    """Return the workers of an executor of loky."""
+    processes: dict[int, Any] = getattr(executor, "_processes", None) or {}
+    return list(processes.copy().values())
 
 
 def children_of_relatives() -> list[Any]:
@@ -97,7 +87,7 @@ def unlink_semaphores_of(queue: Any) -> None:
     parts = list(vars(queue).values())
     parts += [inner for part in parts for inner in getattr(part, "__dict__", {}).values()]
     names = {getattr(getattr(part, "_semlock", None), "name", None) for part in parts} - {None}
-    for finalizer in _finalizers(f"{DILL}.util"):
+    for finalizer in finalizers_of_dill():
         of_semaphore = getattr(finalizer._callback, "__module__", "") == f"{DILL}.synchronize"
         if of_semaphore and finalizer._args[0] in names:
             with contextlib.suppress(OSError):  # Somebody has unlinked it before.

@@ -13,7 +13,7 @@ from .manager import MANAGER
 from .memory import MEMORY
 from .pool import POOL
 from .queue import QUEUE
-from .relatives import DILL_POOL, LOKY
+from .relatives import LOKY
 from .worker import PROCESS
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ KINDS = [
     POOL,
     EXECUTOR,
     LOKY,
-    DILL_POOL,
     MANAGED_QUEUE,
     MANAGER,
     MEMORY,

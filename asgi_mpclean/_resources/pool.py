@@ -162,4 +162,10 @@ def _has_ended(entry: Entry) -> bool:
 
 
 # While it has jobs, what waits for their results holds it.
-POOL = Kind("pool", ("multiprocessing.pool.Pool",), PoolCloser, options=STOP, is_spent=_has_ended)
+POOL = Kind(
+    "pool",
+    ("multiprocessing.pool.Pool", "multiprocess.pool.Pool"),
+    PoolCloser,
+    options=STOP,
+    is_spent=_has_ended,
+)

@@ -1,15 +1,10 @@
-"""Executors of loky and joblib, pools of `multiprocess`: they finish their jobs, and then end."""
+"""Executors of loky and joblib: they finish their jobs, and then end."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._cpython.relatives import (
-    has_results_to_come,
-    loky_jobs,
-    processes_of_relative,
-    shut_down_loky,
-)
+from asgi_mpclean._cpython.relatives import loky_jobs, loky_processes, shut_down_loky
 
 from .base import STOP, Closer, Kind
 
@@ -19,24 +14,18 @@ if TYPE_CHECKING:
     from .worker import WorkerCloser
 
 
-class RelativeCloser(Closer):
-    """Takes something with workers through a clean-up that has a way of its own to end them."""
+class LokyCloser(Closer):
+    """Takes an executor of loky through a clean-up, which has a way of its own to end workers."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._end: Call | None = None
+        self._jobs = loky_jobs(self.resource)
+        self._in_hand = [job for job in self._jobs if job.running()]
 
     def processes(self) -> list[Any]:
         """Return its workers, which it ends itself."""
-        return processes_of_relative(self.resource)
-
-    def has_finished(self) -> bool:
-        """Tell whether it has nothing in hand."""
-        raise NotImplementedError
-
-    def shut_down(self) -> None:
-        """End it; may block."""
-        raise NotImplementedError
+        return loky_processes(self.resource)
 
     def ask(self) -> None:
         """Ask it in the app's own way, if there is one."""
@@ -44,8 +33,8 @@ class RelativeCloser(Closer):
             self.call(self.stop, "the stop of")
 
     def look(self) -> list[WorkerCloser]:
-        """End it, once what it has in hand is finished."""
-        if self.has_finished():
+        """End it, once the jobs are done that had been begun; it may begin others."""
+        if all(job.done() for job in self._in_hand):
             self.force()
         return []
 
@@ -54,54 +43,21 @@ class RelativeCloser(Closer):
         return self._end is None or not self._end.wait(0)
 
     def force(self) -> None:
-        """End it with what is in hand."""
+        """End it with what is in hand, in the way of loky."""
         if self._end is None:
-            self._end = self.call(self.shut_down, "the end of")
+            self._end = self.call(lambda: shut_down_loky(self.resource), "the end of")
 
     def finish(self) -> None:
         """End it, if that has not been done."""
         self.force()
 
     def end(self) -> None:
-        """Report whether it has ended."""
+        """Report whether it has ended, and how many jobs were not done."""
         self.report.outcome = "still running" if self.is_busy() else "closed"
-
-
-class LokyCloser(RelativeCloser):
-    """Takes an executor of loky through a clean-up."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._jobs = loky_jobs(self.resource)
-        self._in_hand = [job for job in self._jobs if job.running()]
-
-    def shut_down(self) -> None:
-        """End it in the way of loky."""
-        shut_down_loky(self.resource)
-
-    def has_finished(self) -> bool:
-        """Tell whether the jobs are done that had been begun; it may begin others."""
-        return all(job.done() for job in self._in_hand)
-
-    def end(self) -> None:
-        """Report as well how many jobs were not done."""
-        super().end()
         waiting = [job for job in self._jobs if job not in self._in_hand]
         self.report.cancelled += sum(
             not job.done() or job.cancelled() or job.exception() is not None for job in waiting
         )
-
-
-class DillPoolCloser(RelativeCloser):
-    """Takes a pool of `multiprocess` through a clean-up."""
-
-    def has_finished(self) -> bool:
-        """Tell whether it has no jobs."""
-        return not has_results_to_come(self.resource)
-
-    def shut_down(self) -> None:
-        """Terminate it."""
-        self.resource.terminate()
 
 
 LOKY = Kind(
@@ -113,4 +69,3 @@ LOKY = Kind(
     LokyCloser,
     options=STOP,
 )
-DILL_POOL = Kind("pool of multiprocess", ("multiprocess.pool.Pool",), DillPoolCloser, options=STOP)

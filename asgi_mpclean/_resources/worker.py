@@ -159,8 +159,12 @@ class WorkerCloser:
         if self.asked:
             return start + TERMINATE_AT * timeout
         # It may go on with what it is doing, unless Python itself would end it in mid-work.
-        last_busy = max(last_output, self._last_computing(now)) if self._is_awaited() else start
-        return min(last_busy + IDLE_SECONDS, start + IDLE_LIMIT * timeout)
+        if not self._is_awaited():
+            return min(start + IDLE_SECONDS, start + IDLE_LIMIT * timeout)
+        idle_at = max(last_output, self._last_computing(now)) + IDLE_SECONDS
+        if now >= idle_at and self._waits_for_turn():
+            self._busy_at, idle_at = now, now + IDLE_SECONDS
+        return min(idle_at, start + IDLE_LIMIT * timeout)
 
     def _when_to_kill(self, start: float, timeout: float) -> float:
         kill_at = start + KILL_AT * timeout
@@ -182,6 +186,14 @@ class WorkerCloser:
         if used - self._cpu_seconds >= BUSY_CPU_SECONDS:
             self._cpu_seconds, self._busy_at = used, now
         return self._busy_at
+
+    def _waits_for_turn(self) -> bool:
+        """Tell whether it would go on if it got a processor; what it waits is counted when it has.
+
+        That is known where there is `/proc`.
+        """
+        status = tree.status_of(self.pid)
+        return status is not None and status.runnable
 
     def _signal(self, word: str, signum: int) -> None:
         # Noted before, as a process that dies by a signal leaves behind what it made.

@@ -12,14 +12,14 @@ from asgi_mpclean._cpython.discovery import UnreferencedQueue, belongs_to_execut
 from asgi_mpclean._cpython.executors import is_executor_starting, live_executors
 from asgi_mpclean._cpython.groups import managed_queues, pools_and_managers
 from asgi_mpclean._cpython.memory import shared_memory_made_here
-from asgi_mpclean._cpython.relatives import children_of_relatives, dill_pools, loky_executors
+from asgi_mpclean._cpython.relatives import children_of_relatives, loky_executors
 from asgi_mpclean._resources.base import Entry, was_cleaned
 from asgi_mpclean._resources.executor import EXECUTOR
 from asgi_mpclean._resources.kinds import kind_of
 from asgi_mpclean._resources.manager import ManagerCloser
 from asgi_mpclean._resources.names import global_names, holder_names, traced_names
 from asgi_mpclean._resources.queue import QUEUE
-from asgi_mpclean._resources.relatives import RelativeCloser
+from asgi_mpclean._resources.relatives import LokyCloser
 from asgi_mpclean._resources.worker import PROCESS
 from asgi_mpclean._worker import tree
 
@@ -43,7 +43,6 @@ FINDERS = (
     pools_and_managers,
     live_executors,
     loky_executors,
-    dill_pools,
     shared_memory_made_here,
 )
 
@@ -130,7 +129,7 @@ def _ended_by_others(closers: Closers) -> set[int]:
     """Return the identities of the processes that others end."""
     found = {id(other.process) for other in closers.others if isinstance(other, ManagerCloser)}
     for other in closers.others:
-        if isinstance(other, RelativeCloser):
+        if isinstance(other, LokyCloser):
             found |= {id(process) for process in other.processes()}
     return found
 

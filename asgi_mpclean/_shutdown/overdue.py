@@ -6,8 +6,10 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._cpython.exit import before_threads_are_joined
-from asgi_mpclean._cpython.pools import pool_of_result
+from asgi_mpclean._cpython.exit import before_dill_exits, before_threads_are_joined
+from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.interrupts import keep_status
+from asgi_mpclean._cpython.pools import is_pool_of_dill, pool_of_result
 from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._resources.base import Entry
 from asgi_mpclean._resources.kinds import kind_of
@@ -68,12 +70,29 @@ def free_who_waits_for_pools() -> None:
 before_threads_are_joined(free_who_waits_for_pools)
 
 
+def _end_pools_of_dill() -> None:
+    """End the pools of `multiprocess`, which would end them in a way of its own next, or hang.
+
+    It hangs where CTRL-C has met a worker that was about to take a job.
+    """
+    policy = policy_here()
+    entries = [_entry(pool) for pool in pools_and_managers() if is_pool_of_dill(pool)]
+    pools = [e.resource for e in entries if e.registered or policy.discover_at_exit]
+    if pools:
+        request = Request.at_exit(policy)._replace(discover=False, report_nothing=False)
+        clean_up(request, functools.partial(_end, pools))
+        keep_status()
+
+
+before_threads_are_joined(functools.partial(before_dill_exits, _end_pools_of_dill))
+
+
 def _end(resources: Iterable[Any], request: Request, publish: Publish) -> CleanupReport:
     entries = {id(resource): _entry(resource) for resource in resources}.values()
     others = [entry for entry in entries if entry.kind is not PROCESS]
     report = _end_workers([entry for entry in entries if entry.kind is PROCESS], request)
     if others:
-        report.resources += Plan(others, request).run().resources
+        report.resources += Plan(others, request, _registered_queues()).run().resources
     report.seconds = time.monotonic() - request.start
     publish(report)
     return report
@@ -105,9 +124,8 @@ def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:
     for entry in workers:
         closers.add(entry)
     if workers:
-        for registry in listed(STATE.registries):
-            for entry in registry.queues():
-                closers.add(entry)
+        for entry in _registered_queues():
+            closers.add(entry)
         WorkersEnd(closers, request.timeout, discover=False).wait()
     closers.each(QueueCloser.leave, closers.queues)
     closers.runner.wait(closers.deadline)
@@ -115,6 +133,12 @@ def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:
     closers.each(lambda queue: queue.delivery.end(), closers.queues)
     closers.report.resources = [r for r in closers.report.resources if _is_worth_telling(r)]
     return closers.report
+
+
+def _registered_queues() -> list[Entry]:
+    """Return the queues that a worker may wait for room in."""
+    registries: list[Registered] = listed(STATE.registries)
+    return [entry for registry in registries for entry in registry.queues()]
 
 
 def _is_worth_telling(report: ResourceReport) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.discovery import queues_made_here
 from asgi_mpclean._cpython.executors import live_executors
-from asgi_mpclean._cpython.groups import is_pool, pools_and_managers
+from asgi_mpclean._cpython.groups import pools_and_managers
+from asgi_mpclean._cpython.pools import is_pool
 from asgi_mpclean._cpython.progress import executor_progress, living_children, pool_progress
 from asgi_mpclean._cpython.queues import backlog_size, readable_fd
 from asgi_mpclean._items.pipe import bytes_in_pipe

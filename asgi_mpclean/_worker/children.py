@@ -10,7 +10,8 @@ import multiprocessing
 import time
 from typing import TYPE_CHECKING, Any
 
-from asgi_mpclean._cpython.groups import is_pool, manager_process, pools_and_managers
+from asgi_mpclean._cpython.groups import manager_process, pools_and_managers
+from asgi_mpclean._cpython.pools import is_pool
 from asgi_mpclean._cpython.relatives import loky_executors, shut_down_loky
 
 if TYPE_CHECKING:

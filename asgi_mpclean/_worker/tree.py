@@ -30,12 +30,14 @@ class Status(NamedTuple):
         session: That of its session.
         start: When it has started.
         ended: It is a zombie.
+        runnable: Its main thread computes, or waits for its turn to.
     """
 
     parent: int
     session: int
     start: bytes
     ended: bool
+    runnable: bool
 
 
 class Table:
@@ -168,7 +170,7 @@ def status_of(pid: int | None) -> Status | None:
     fields = read(pid, "stat").rpartition(b") ")[2].split()
     if not fields:
         return None
-    return Status(int(fields[1]), int(fields[3]), fields[19], fields[0] in b"ZX")
+    return Status(int(fields[1]), int(fields[3]), fields[19], fields[0] in b"ZX", fields[0] == b"R")
 
 
 def read(pid: int | None, name: str) -> bytes:

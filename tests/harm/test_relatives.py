@@ -146,6 +146,32 @@ def test_queues_of_multiprocess_are_drained(method: str) -> None:
     assert not outcome.orphans
 
 
+DILL_KILLED = r"""
+    import os, signal, time
+    import multiprocess
+    from asgi_mpclean import register
+
+    if __name__ == "__main__":
+        pool = register(multiprocess.get_context(METHOD).Pool(2))
+        pool.map(abs, range(4))  # One of them waits for a job now, and has the lock for that.
+        killed = [*pool._pool]
+        for process in killed:
+            os.kill(process.pid, signal.SIGKILL)
+        while {*pool._pool} & {*killed} or len(pool._pool) < 2:
+            time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="dill 0.4 pickles no function there")
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+@pytest.mark.parametrize("library", [True, False])
+def test_a_pool_of_multiprocess_whose_lock_a_dead_worker_has(method: str, library: bool) -> None:
+    outcome = kit.run(DILL_KILLED.replace("METHOD", repr(method)), library=library, timeout=8)
+    assert outcome.hung is not library
+    if library:
+        assert (outcome.status, outcome.orphans) == (0, ()), outcome.output
+
+
 DILL_LEFT = r"""
     import signal
     import multiprocess
