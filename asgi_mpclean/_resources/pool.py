@@ -28,6 +28,7 @@ from asgi_mpclean._cpython.pools import (
     stop_pool,
     take_thread_jobs,
 )
+from asgi_mpclean._cpython.queues import has_readable_pipes
 from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
@@ -54,7 +55,7 @@ class PoolCloser(GroupCloser, Sink):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._jobs: QueueCloser | None = None
-        self._cancels = False
+        self._is_asked = False
         # By the app, which may be in the middle of it: it waits there for ever if a worker has died
         # with the lock for jobs, and those that have taken its place wait for that lock.
         self._forced = self._is_terminated = pool_is_terminated(self.resource)
@@ -73,10 +74,11 @@ class PoolCloser(GroupCloser, Sink):
             self.call(functools.partial(stop_pool, self.resource), "the end of")
         else:
             self.call(self.resource.close, "the close of")
-        if not is_thread_pool(self.resource):
+        # By `get` one could wait for what a worker has just taken.
+        if not is_thread_pool(self.resource) and has_readable_pipes():
             jobs = pool_jobs(self.resource)
             self._jobs = QueueCloser(jobs, self.report, self, self.context.snapshot)
-        self._cancels = True
+        self._is_asked = True
 
     def processes(self) -> Iterable[Any]:
         """Return its processes as they are now."""
@@ -86,7 +88,7 @@ class PoolCloser(GroupCloser, Sink):
         """Cancel the jobs that nobody has begun."""
         if self._jobs is not None:
             self._jobs.read_some()
-        elif self._cancels:
+        elif self._is_asked and is_thread_pool(self.resource):
             self.add_items(take_thread_jobs(self.resource))
         new = super().look()
         if self._is_terminated:
@@ -128,7 +130,7 @@ class PoolCloser(GroupCloser, Sink):
         if not self._forced and not self.report.outcome:
             self._forced = True
             keep_pool_from_starting(self.resource)
-            if self._cancels:  # Else it depends on who is first how they seem to have ended.
+            if self._is_asked:  # Else it depends on who is first how they seem to have ended.
                 self.terminate_workers()
             if not self.quietly:
                 self.call(self.resource.terminate, "the end of")
