@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import multiprocessing.util
+import signal
 import sys
 import threading
 import time
@@ -72,6 +73,19 @@ def be_slow_before_a_thread(ready: Any, init: bool) -> None:
     """Have a finalizer that takes a while and a thread that stays, whichever Python does first."""
     wait_for_a_thread_at_the_end(ready, init)
     multiprocessing.util.Finalize(None, take_a_while, (ready, "finalized"), exitpriority=1)
+
+
+def be_deaf_before_a_thread(ready: Any, init: bool) -> None:
+    """Do not hear the signal that comes again, as where it comes just before a wait."""
+    be_slow_before_a_thread(ready, init)
+    multiprocessing.util.Finalize(None, be_deaf_for_a_while, exitpriority=0)
+
+
+def be_deaf_for_a_while() -> None:
+    """Have no handler that does anything."""
+    found = signal.signal(signal.SIGTERM, lambda *_: None)
+    time.sleep(0.2)
+    signal.signal(signal.SIGTERM, found)
 
 
 class SlowToDie:

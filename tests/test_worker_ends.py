@@ -19,6 +19,7 @@ MADE = {"Process": "asgi_mpclean.Process(ctx=ctx, ", "worker_init": "ctx.Process
         ("be_slow_in_a_finalizer", METHODS, ["printed", "finalized", "finalized too"], {0}),
         # The signal comes again while Python waits for the thread.
         ("be_slow_before_a_thread", METHODS, ["printed", "finalized"], {-15}),
+        ("be_deaf_before_a_thread", METHODS, ["printed", "finalized"], {-15}),
         # Of `worker_init` Python hears what `sys.exit` has told it.
         ("be_slow_in_destructors", METHODS, ["finally", "finalized"], {-15, 143}),
     ],

@@ -49,6 +49,26 @@ def send_soon(signum: int, seconds: float) -> bool:
     return True
 
 
+def keep_sending(signum: int, seconds: float) -> bool:
+    """Send a signal to the main thread again and again, until this process has ended.
+
+    One that comes just before the main thread waits for a lock is not heard: the handler runs when
+    the wait is over.
+
+    Args:
+        signum: The signal.
+        seconds: How long to wait before each.
+
+    Returns:
+        Whether it will be sent; see `send_soon`.
+    """
+    try:
+        _thread.start_new_thread(_send_every, (signum, seconds))
+    except RuntimeError:
+        return False
+    return True
+
+
 def send_after_fork(signum: int, seconds: float) -> bool:
     """Send a signal in a moment to this process, which is just being forked.
 
@@ -92,6 +112,11 @@ def _set_timer(signum: int, seconds: float) -> bool:
     except AttributeError:  # A C library that has them elsewhere, as glibc did before 2.34.
         return False
     return not failed
+
+
+def _send_every(signum: int, seconds: float) -> None:
+    while True:
+        _send_after(signum, seconds)
 
 
 def _send_after(signum: int, seconds: float) -> None:

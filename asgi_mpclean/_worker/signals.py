@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.exit import run_exit_functions, when_work_is_over
 from asgi_mpclean._cpython.fork import PerProcess
 from asgi_mpclean._cpython.frames import waits_for_threads
-from asgi_mpclean._cpython.main_thread import in_main_thread, send_soon
+from asgi_mpclean._cpython.main_thread import in_main_thread, keep_sending, send_soon
 from asgi_mpclean._switch import DISABLED
 
 from . import parent as _parent
@@ -31,10 +31,11 @@ class _Worker(PerProcess):
     """Whether SIGTERM has come, and which handlers a worker has found when it began."""
 
     terminated: bool
+    comes_again: bool
     found: dict[int, Any]
 
     def reset(self, *, forked: bool) -> None:
-        self.terminated = False
+        self.terminated = self.comes_again = False
         if not forked:  # A child inherits the handlers.
             self.found = {}
 
@@ -141,9 +142,9 @@ def _terminate_at_end(signum: int, frame: FrameType | None) -> None:
     if waits_for_threads(frame):
         _die_of_sigterm()
     # The worker is ending anyway: its queues are flushed, its finalizers run. No step of that is
-    # to be interrupted or repeated. If it waits for threads afterwards, the SIGTERM that is sent
+    # to be interrupted or repeated. If it waits for threads afterwards, a SIGTERM that is sent
     # again ends it.
-    send_soon(signum, AGAIN_AT_END_SECONDS)
+    _worker.comes_again = _worker.comes_again or keep_sending(signum, AGAIN_AT_END_SECONDS)
 
 
 def end_process() -> None:
