@@ -29,6 +29,7 @@ def case(wait: str, how: str, method: str = "spawn", wrap: str = "wrapper") -> C
         (case("queue", CTRL_C), RESULTS),
         (case("queue", SIGTERM, "fork", wrap="lifespan"), RESULTS),
         (case("pool", SIGTERM), 0),
+        (case("job", SIGTERM), RESULTS),
         (case("executor", SIGTERM), 0),
         (case("executor", CTRL_C, "fork"), 0),
     ],

@@ -30,6 +30,19 @@ def work(results: Results) -> None:
         results.put((number, PAYLOAD))
 
 
+kept: list[Results] = []
+
+
+def keep(results: Results) -> None:
+    """Be given what no job can be given."""
+    kept.append(results)
+
+
+def work_by_pool() -> None:
+    """Do the same as a job of a pool, whose workers have been given the queue."""
+    work(kept[0])
+
+
 def sleep() -> None:
     """Be busy for longer than anybody waits."""
     announce("worker ready")
@@ -58,6 +71,12 @@ async def lifespan(_app: Any) -> AsyncIterator[None]:
         with CONTEXT.Pool(2) as pool:
             pool.apply(announce, ("worker ready",))
             yield
+    elif WAIT == "job":
+        pool = CONTEXT.Pool(1, keep, (results,))
+        pool.apply_async(work_by_pool)
+        yield
+        pool.close()
+        pool.join()
     elif WAIT == "executor":
         with concurrent.futures.ProcessPoolExecutor(1, CONTEXT) as executor:
             executor.submit(sleep)
