@@ -184,8 +184,8 @@ def is_complete(feature: Feature) -> bool | None:
 
 
 def _owner(path: str) -> object | None:
-    """Return the owner of names; that of `multiprocess`, a copy, where only that is loaded."""
-    return find(path) or find(path.replace("multiprocessing.", "multiprocess.", 1))
+    """Return the owner of names; for pools that of `multiprocess`, where only that is loaded."""
+    return find(path) or find(path.replace("multiprocessing.pool", "multiprocess.pool", 1))
 
 
 class Features:

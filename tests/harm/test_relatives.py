@@ -172,6 +172,30 @@ def test_a_pool_of_multiprocess_whose_lock_a_dead_worker_has(method: str, librar
         assert (outcome.status, outcome.orphans) == (0, ()), outcome.output
 
 
+DILL_ALONE = r"""
+    import multiprocess.managers, multiprocess.pool, multiprocess.shared_memory
+    import multiprocessing, sys
+    from asgi_mpclean import clean, register
+
+    if __name__ == "__main__":
+        for name in ("managers", "pool", "shared_memory"):
+            assert f"multiprocessing.{name}" not in sys.modules
+        pool = register(multiprocess.get_context("spawn").Pool(1))
+        print(pool.map(abs, [-1]))
+        block = multiprocess.shared_memory.SharedMemory(create=True, size=10)
+        for discover in (False, True):
+            print([r.outcome for r in clean(discover=discover).resources])
+        block.close()
+        block.unlink()
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 15), reason="dill 0.4 pickles no function there")
+def test_where_only_the_modules_of_multiprocess_are_loaded() -> None:
+    outcome = kit.run(DILL_ALONE)
+    assert outcome.output.splitlines() == ["[1]", "['closed']", "[]"]
+
+
 DILL_LEFT = r"""
     import signal
     import multiprocess
