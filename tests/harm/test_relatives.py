@@ -163,8 +163,7 @@ DILL_KILLED = r"""
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 15), reason="dill 0.4 pickles no function there")
-@pytest.mark.parametrize("method", ["spawn", "fork"])
-@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize(("method", "library"), [("spawn", True), ("fork", True), ("fork", False)])
 def test_a_pool_of_multiprocess_whose_lock_a_dead_worker_has(method: str, library: bool) -> None:
     outcome = kit.run(DILL_KILLED.replace("METHOD", repr(method)), library=library, timeout=8)
     assert outcome.hung is not library
