@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
+import importlib
 import multiprocessing
 import multiprocessing.pool
 import os
@@ -122,6 +123,18 @@ def test_an_idle_one_is_closed(kind: str, how: str, method: str) -> None:
     assert report.seconds < 0.5 * PATIENT  # Nobody had to be forced.
     if kind == "Pool":  # Some of an executor's go with its own thread.
         assert report.semaphores == (0 if method == "fork" else 6)
+
+
+@pytest.mark.parametrize("kind", [of_dill])
+def test_a_sentinel_that_is_pickled_by_another_protocol_is_one(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickler = importlib.import_module("multiprocess.queues")._ForkingPickler
+    dumps = pickler.dumps  # On PyPy its protocol is not that of multiprocessing.
+    monkeypatch.setattr(pickler, "dumps", lambda thing: dumps(thing, 2))
+    group = Group(kind)
+    assert group.submit(abs, -1)(30) == 1
+    assert clean(group, "registered", timeout=TIMEOUT).outcome == "closed"
 
 
 @pytest.mark.parametrize("how", ["registered", "discovered"])

@@ -354,4 +354,3 @@ def wake_joiners(queue: Any) -> None:
 
 
 loads: Callable[[Any], Any] = multiprocessing.reduction.ForkingPickler.loads
-dumps: Callable[[Any], Any] = multiprocessing.reduction.ForkingPickler.dumps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import queue as stdlib_queue
 import sys
 import time
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from asgi_mpclean._cpython.discovery import is_unreferenced
 from asgi_mpclean._cpython.queues import (
     awaitable_end,
-    dumps,
     free_slots,
     has_readable_pipes,
     read_lock,
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 STALLED_SECONDS = 0.1
 # How often (seconds) to look at a pipe or a feeder that is about to send something.
 PIPE_TICK_SECONDS = 0.0005
-# The pickle of None, the usual sentinel: one that no worker has taken is not an item.
-NONE_FRAME = bytes(dumps(None))
+# The pickles of None, the usual sentinel: one that no worker has taken is not an item. That of
+# `multiprocess` may be of another protocol.
+NONE_FRAMES = frozenset(pickle.dumps(None, number) for number in range(pickle.HIGHEST_PROTOCOL + 1))
 # A pipe holds 64 KiB on Linux, and less elsewhere: 8 KiB on Windows, up to Python 3.12. With so
 # many bytes in it a writer may wait.
 NEARLY_FULL_BYTES = (4 if sys.platform == "win32" else 12) * 1024
@@ -172,7 +173,7 @@ class QueueDrain:
         if frames:
             self.free_slots(len(frames))
             if self.ignore_sentinels:
-                frames = [frame for frame in frames if frame != NONE_FRAME]
+                frames = [frame for frame in frames if frame not in NONE_FRAMES]
             size = self._uncounted_bytes + OVERHEAD_BYTES * len(frames)
             self._delivery.add_frames(frames, size)
             self._uncounted_bytes = 0

@@ -17,7 +17,7 @@ from asgi_mpclean._cpython.semaphores import Snapshot
 from asgi_mpclean._items.messages import open_reader
 from asgi_mpclean._items.pipe import bytes_in_pipe, is_hung_up
 
-from .drain import NONE_FRAME
+from .drain import NONE_FRAMES
 
 if TYPE_CHECKING:
     from .base import Entry
@@ -55,5 +55,5 @@ def _count_items(fd: int) -> int:
     """Count the items in a pipe; None, the usual sentinel, is none."""
     reader, items = open_reader(lambda: fd), 0
     while frames := reader.read():
-        items += sum(frame != NONE_FRAME for frame in frames)
+        items += sum(frame not in NONE_FRAMES for frame in frames)
     return items

@@ -33,7 +33,7 @@ from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
 from .base import STOP, Kind
-from .drain import NONE_FRAME, is_abandoned
+from .drain import NONE_FRAMES, is_abandoned
 from .group import GroupCloser
 from .queue import QueueCloser
 
@@ -101,7 +101,7 @@ class PoolCloser(GroupCloser, Sink):
 
     def add_frames(self, frames: Sequence[bytes], _size: int = 0) -> None:
         """Cancel pickled jobs."""
-        self.add_items([None if frame == NONE_FRAME else frame for frame in frames])
+        self.add_items([None if frame in NONE_FRAMES else frame for frame in frames])
 
     def add_items(self, jobs: Sequence[Any]) -> None:
         """Cancel jobs, and give back the sentinels among them."""

@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from asgi_mpclean._cpython.queues import dumps, feeder_is_idle
+from asgi_mpclean._cpython.queues import feeder_is_idle
 
 
 def write_through(queue: Any, name: str, numbers: range, size: int = 0) -> None:
@@ -55,7 +56,7 @@ def hold(there: Any, *locks: Any) -> None:
 def be_in_mid_frame(there: Any, queue: Any, name: str, whole: int, size: int) -> None:
     """Write some items, and of one more a part, with the writers' lock held."""
     write_through(queue, name, range(whole))
-    frame = bytes(dumps((name, whole, b"x" * 1000)))
+    frame = bytes(ForkingPickler.dumps((name, whole, b"x" * 1000)))
     frame = len(frame).to_bytes(4, "big") + frame
     queue._sem.acquire()  # As `put` counts it.
     queue._wlock.acquire()

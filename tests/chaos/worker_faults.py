@@ -6,6 +6,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ import peers
 from world import until
 
 import asgi_mpclean
-from asgi_mpclean._cpython.queues import dumps
 from asgi_mpclean._items.pipe import bytes_in_pipe
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def killed_while_writing(world: World) -> None:
     until(lambda: bytes_in_pipe(fd))
     world.kill(worker)
     worker.join()
-    length = len(bytes(dumps(("random", 1000, b"x" * 100)))) + 4
+    length = len(bytes(ForkingPickler.dumps(("random", 1000, b"x" * 100)))) + 4
     whole, rest = divmod(bytes_in_pipe(fd), length)
     world.entered["random"] += whole + bool(rest)
     world.lossy["random"] += bool(rest)
