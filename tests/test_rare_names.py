@@ -44,6 +44,8 @@ from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._exec.exec import make_ready
 from asgi_mpclean._items.pipe import PipeReader
 from asgi_mpclean._shutdown import state
+from asgi_mpclean._shutdown.request import Request
+from asgi_mpclean._shutdown.triggers import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -320,13 +322,20 @@ def test_a_pool_that_another_thread_is_terminating_is_found(
         registry.register(pool)
 
 
-def test_a_terminate_that_ctrl_c_has_cut_short_is_gone_on_with_at_once() -> None:
-    pool = SPAWN.Pool(1)
+@pytest.mark.parametrize("going_away", [False, True])
+def test_a_terminate_that_ctrl_c_has_cut_short_is_gone_on_with_at_once(
+    going_away: bool, tmp_path: Path
+) -> None:
+    pool, begun, registry = SPAWN.Pool(1), tmp_path / "begun", Registry()
+    registry.register(pool)
+    pool.apply_async(workers.begin_and_sleep, (str(begun), 600))
+    assert eventually(begun.exists, 30)
     pool._state = multiprocessing.pool.TERMINATE  # All that `terminate` had done.
-    report = Registry().clean(60, discover=True)
+    report = clean_up(Request("test", 60, (registry,), going_away=going_away))
     assert not multiprocessing.active_children()
     assert report.seconds < 30
-    pool.join()
+    if not going_away:  # Else it ends with the process.
+        pool.join()
 
 
 def test_a_pool_that_is_ended_by_force_starts_nobody_in_the_place_of_its_workers(

@@ -67,8 +67,12 @@ class PoolCloser(GroupCloser, Sink):
         """Close it; from now on, jobs that no worker has begun are taken back."""
         if self._is_terminated:
             return
-        if not pool_is_transparent() or pool_is_being_terminated(self.resource):
+        if not pool_is_transparent():
             self.force()
+            return
+        if pool_is_being_terminated(self.resource):
+            self.force()
+            self._is_terminated = True
             return
         if self.quietly:
             self.call(functools.partial(stop_pool, self.resource), "the end of")
