@@ -27,6 +27,7 @@ from asgi_mpclean._check.eventually import eventually
 from asgi_mpclean._cpython.executors import let_executor_answer
 from asgi_mpclean._cpython.features import AVAILABLE, Feature
 from asgi_mpclean._cpython.pools import pool_is_busy
+from asgi_mpclean._cpython.queues import feeder_is_idle
 from asgi_mpclean._resources import executor as closer
 from asgi_mpclean._shutdown.request import Request
 from asgi_mpclean._shutdown.triggers import clean_up
@@ -272,7 +273,10 @@ def test_jobs_that_fill_the_pipe_do_not_hold_up_the_end(kind: str, tmp_path: Pat
     group.begun(tmp_path, workers.begin_and_sleep, 600)
     for _ in range(20):
         group.submit(len, b"x" * 1_000_000)
+    calls = getattr(group.resource, "_call_queue", None)
     assert clean(group, "registered", timeout=TIMEOUT).forced
+    # Python waits at the exit until its feeder has sent what it has in its hand.
+    assert calls is None or feeder_is_idle(calls, 0.0) is not False
     if kind == "ProcessPoolExecutor":
         group.resource.shutdown()  # Its threads have ended, so that this does not hang.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import TYPE_CHECKING, Any
 
 from asgi_mpclean._cpython.executors import (
@@ -19,7 +20,7 @@ from asgi_mpclean._cpython.executors import (
     let_executor_answer,
     withdraw_jobs,
 )
-from asgi_mpclean._cpython.queues import feeder
+from asgi_mpclean._cpython.queues import feeder, feeder_is_idle
 from asgi_mpclean._cpython.waiting import results_awaited
 from asgi_mpclean._items.delivery import Sink
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 # How long (seconds) the thread of an executor may take to pass on the last results.
 ANSWER_SECONDS = 0.2
+# How long (seconds) a feeder may take to send a job that no worker will take.
+FEEDER_SECONDS = 0.5
 # Where packages are installed: what a scheduler has not begun at the end is no job of the app's.
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -112,7 +115,11 @@ class ExecutorCloser(GroupCloser):
     def finish(self) -> None:
         """Free a feeder that is blocked by jobs for workers that were killed, and who waits."""
         if self._calls is not None and feeder(self._calls) is not None:
-            QueueCloser(self._calls, self.report, Sink(), self.context.snapshot).read_some()
+            calls = QueueCloser(self._calls, self.report, Sink(), self.context.snapshot)
+            calls.read_some()
+            # What is left of the job in its hand may fill the pipe again.
+            if feeder_is_idle(self._calls, 0.0) is False:
+                calls.finish(time.monotonic() + FEEDER_SECONDS, users_ended=True)
         if self._frozen:
             let_executor_answer(self.resource, ANSWER_SECONDS)
             futures = executor_futures(self.resource)

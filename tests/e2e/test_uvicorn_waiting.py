@@ -14,9 +14,11 @@ TIMEOUT = 1.5
 RESULTS = 300
 
 
-def case(wait: str, how: str, method: str = "spawn", wrap: str = "wrapper") -> Case:
+def case(
+    wait: str, how: str, method: str = "spawn", wrap: str = "wrapper", timeout: float = TIMEOUT
+) -> Case:
     return Case(
-        "waiting", how, method=method, wrap=wrap, timeout=TIMEOUT, env=(("MPC_WAIT", wait),)
+        "waiting", how, method=method, wrap=wrap, timeout=timeout, env=(("MPC_WAIT", wait),)
     )
 
 
@@ -29,7 +31,7 @@ def case(wait: str, how: str, method: str = "spawn", wrap: str = "wrapper") -> C
         (case("queue", CTRL_C), RESULTS),
         (case("queue", SIGTERM, "fork", wrap="lifespan"), RESULTS),
         (case("pool", SIGTERM), 0),
-        (case("job", SIGTERM), RESULTS),
+        (case("job", SIGTERM, timeout=5), RESULTS),
         (case("executor", SIGTERM), 0),
         (case("executor", CTRL_C, "fork"), 0),
     ],
