@@ -7,7 +7,10 @@ import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NANOSECONDS = 1_000_000_000
 # A `sigevent` has 64 bytes; what is left of it once a timer knows its signal.
@@ -42,11 +45,7 @@ def send_soon(signum: int, seconds: float) -> bool:
         Whether it will be sent: no thread can be started where there are too many, or where the
         interpreter is ending.
     """
-    try:
-        _thread.start_new_thread(_send_after, (signum, seconds))
-    except RuntimeError:
-        return False
-    return True
+    return _begin(_send_after, signum, seconds)
 
 
 def keep_sending(signum: int, seconds: float) -> bool:
@@ -62,11 +61,7 @@ def keep_sending(signum: int, seconds: float) -> bool:
     Returns:
         Whether it will be sent; see `send_soon`.
     """
-    try:
-        _thread.start_new_thread(_send_every, (signum, seconds))
-    except RuntimeError:
-        return False
-    return True
+    return _begin(_send_every, signum, seconds)
 
 
 def send_after_fork(signum: int, seconds: float) -> bool:
@@ -112,6 +107,14 @@ def _set_timer(signum: int, seconds: float) -> bool:
     except AttributeError:  # A C library that has them elsewhere, as glibc did before 2.34.
         return False
     return not failed
+
+
+def _begin(send: Callable[[int, float], None], signum: int, seconds: float) -> bool:
+    try:
+        _thread.start_new_thread(send, (signum, seconds))
+    except RuntimeError:
+        return False
+    return True
 
 
 def _send_every(signum: int, seconds: float) -> None:

@@ -20,7 +20,7 @@ from .closers import Closers
 from .plan import Plan
 from .request import Request
 from .state import STATE, listed
-from .triggers import clean_up, policy_here, run_plan
+from .triggers import clean_up, policy_here, registered_queues, run_plan
 from .workers import WorkersEnd
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _end(resources: Iterable[Any], request: Request, publish: Publish) -> Cleanu
     others = [entry for entry in entries if entry.kind is not PROCESS]
     report = _end_workers([entry for entry in entries if entry.kind is PROCESS], request)
     if others:
-        report.resources += Plan(others, request, _registered_queues()).run().resources
+        report.resources += Plan(others, request, registered_queues()).run().resources
     report.seconds = time.monotonic() - request.start
     publish(report)
     return report
@@ -124,7 +124,7 @@ def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:
     for entry in workers:
         closers.add(entry)
     if workers:
-        for entry in _registered_queues():
+        for entry in registered_queues():
             closers.add(entry)
         WorkersEnd(closers, request.timeout, discover=False).wait()
     closers.each(QueueCloser.leave, closers.queues)
@@ -133,12 +133,6 @@ def _end_workers(workers: Sequence[Entry], request: Request) -> CleanupReport:
     closers.each(lambda queue: queue.delivery.end(), closers.queues)
     closers.report.resources = [r for r in closers.report.resources if _is_worth_telling(r)]
     return closers.report
-
-
-def _registered_queues() -> list[Entry]:
-    """Return the queues that a worker may wait for room in."""
-    registries: list[Registered] = listed(STATE.registries)
-    return [entry for registry in registries for entry in registry.queues()]
 
 
 def _is_worth_telling(report: ResourceReport) -> bool:

@@ -247,17 +247,21 @@ def run_plan(request: Request, publish: Publish) -> CleanupReport:
 
 def _end_executors(request: Request, registries: list[Registered]) -> CleanupReport:
     entries: list[Entry] = []
-    queues: list[Entry] = []
     for registry in registries:
         entries += registry.take_executors()
-        queues += registry.queues()
     if request.discover:
         entries += unregistered_executors(entries)
     try:
-        STATE.running = plan = Plan(entries, request._replace(discover=False), queues)
+        STATE.running = plan = Plan(entries, request._replace(discover=False), registered_queues())
         return plan.run()
     finally:
         STATE.running = None
+
+
+def registered_queues() -> list[Entry]:
+    """Return the queues that a worker may wait for room in."""
+    registries: list[Registered] = listed(STATE.registries)
+    return [entry for registry in registries for entry in registry.queues()]
 
 
 def _publish(request: Request, report: CleanupReport) -> None:

@@ -308,7 +308,6 @@ LIFESPANS = 1500
 @attached_once
 @pytest.mark.parametrize("served", [manager])
 @pytest.mark.sampled(2)
-@pytest.mark.timeout(300)  # It takes a tenth of that, where nothing else runs.
 def test_a_long_session(served: Any, attach: Attach) -> None:
     """1500 lifespans in one process, each of which registers something."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
